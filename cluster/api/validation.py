@@ -1,0 +1,277 @@
+"""Rules that a schema cannot state: names, immutable fields, and what must agree with what.
+
+`validate(kind, obj)` checks a new object, `validate_update(kind, new, old)` a changed one; both answer a list of
+FieldErrors, worded as Kubernetes words them. Objects come here defaulted and structurally sound.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from petset.cluster.api.fields import FieldError, duplicate, forbidden, not_supported, required, wrong
+from petset.cluster.api.kinds import Kind
+from petset.cluster.api.objects import Object
+from petset.cluster.api.validation_workloads import (
+    validate_pod_spec,
+    validate_stateful_set,
+    validate_stateful_set_update,
+)
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
+_SERVICE = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+
+_QUALIFIED_TEXT = (
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
+    "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+)
+
+_SUBDOMAIN_TEXT = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
+    "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
+_LABEL_TEXT = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
+    "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
+_SERVICE_TEXT = (
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
+    "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
+    "'[a-z]([-a-z0-9]*[a-z0-9])?')"
+)
+_LABEL_VALUE_TEXT = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
+    "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+    "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+)
+_NAME_RULES = {
+    "Namespace": (_LABEL, 63, _LABEL_TEXT),
+    "StatefulSet": (_LABEL, 63, _LABEL_TEXT),
+    "Service": (_SERVICE, 63, _SERVICE_TEXT),
+}
+_ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+_MAX_ANNOTATIONS_BYTES = 256 * 1024
+
+
+def validate(kind: Kind, obj: Object) -> list[FieldError]:
+    """Errors of a new object."""
+    errors = _validate_metadata(kind, obj)
+    if check := _CHECKS.get(kind.kind):
+        errors += check(obj)
+    return errors
+
+
+def validate_update(kind: Kind, new: Object, old: Object) -> list[FieldError]:
+    """Errors of a changed object, immutable fields included."""
+    errors = _validate_labels(new["metadata"])
+    errors += [
+        wrong(f"metadata.{name}", new["metadata"].get(name), "field is immutable")
+        for name in ("name", "namespace", "uid", "creationTimestamp")
+        if new["metadata"].get(name) != old["metadata"].get(name)
+    ]
+    if (check := _CHECKS.get(kind.kind)) and not new["metadata"].get("deletionTimestamp"):
+        errors += check(new)
+    if check_update := _UPDATE_CHECKS.get(kind.kind):
+        errors += check_update(new, old)
+    return errors
+
+
+def _validate_metadata(kind: Kind, obj: Object) -> list[FieldError]:
+    meta = obj["metadata"]
+    errors = []
+    pattern, longest, text = _NAME_RULES.get(kind.kind, (_SUBDOMAIN, 253, _SUBDOMAIN_TEXT))
+    name = meta.get("name", "")
+    if len(name) > longest:
+        errors.append(wrong("metadata.name", name, f"must be no more than {longest} characters"))
+    elif not pattern.fullmatch(name):
+        errors.append(wrong("metadata.name", name, text))
+    return errors + _validate_labels(meta)
+
+
+def _validate_labels(meta: Object) -> list[FieldError]:
+    errors = []
+    for field in ("labels", "annotations"):
+        for key in meta.get(field) or {}:
+            prefix, slash, name = key.rpartition("/")
+            if not _QUALIFIED.fullmatch(name) or len(name) > 63 or (slash and not _SUBDOMAIN.fullmatch(prefix)):
+                errors.append(wrong(f"metadata.{field}", key, _QUALIFIED_TEXT))
+    for value in (meta.get("labels") or {}).values():
+        if value and (not _QUALIFIED.fullmatch(value) or len(value) > 63):
+            errors.append(wrong("metadata.labels", value, _LABEL_VALUE_TEXT))
+    size = sum(len(key) + len(value) for key, value in (meta.get("annotations") or {}).items())
+    if size > _MAX_ANNOTATIONS_BYTES:
+        errors.append(
+            FieldError("FieldValueTooLong", "metadata.annotations", "Too long: may not be more than 262144 bytes")
+        )
+    return errors
+
+
+def _validate_service(service: Object) -> list[FieldError]:
+    spec = service["spec"]
+    ports = spec.get("ports") or []
+    errors: list[FieldError] = []
+    if spec["type"] not in ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName"):
+        kinds = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+        errors.append(not_supported("spec.type", spec["type"], kinds))
+    headless = spec.get("clusterIP") == "None"
+    if not ports and not headless and spec["type"] != "ExternalName":
+        errors.append(required("spec.ports"))
+    if headless and spec["type"] in ("NodePort", "LoadBalancer"):
+        errors.append(wrong("spec.clusterIPs[0]", "None", f"may not be set to 'None' for {spec['type']} services"))
+    if spec["type"] == "ExternalName" and not spec.get("externalName"):
+        errors.append(required("spec.externalName"))
+    for number, port in enumerate(ports):
+        errors += _validate_service_port(f"spec.ports[{number}]", port, several=len(ports) > 1)
+    names = [port["name"] for port in ports if port.get("name")]
+    errors += [duplicate("spec.ports", name) for name in sorted({n for n in names if names.count(n) > 1})]
+    return errors
+
+
+def _validate_service_port(path: str, port: Object, *, several: bool) -> list[FieldError]:
+    errors = []
+    if several and not port.get("name"):
+        errors.append(required(f"{path}.name"))
+    if not 1 <= (port.get("port") or 0) <= 65535:
+        errors.append(wrong(f"{path}.port", port.get("port"), "must be between 1 and 65535, inclusive"))
+    if port.get("protocol") not in ("TCP", "UDP", "SCTP"):
+        errors.append(not_supported(f"{path}.protocol", port.get("protocol"), ("SCTP", "TCP", "UDP")))
+    return errors
+
+
+def _validate_service_update(new: Object, old: Object) -> list[FieldError]:
+    was, now = old["spec"].get("clusterIP"), new["spec"].get("clusterIP")
+    fixed = old["spec"].get("type") != "ExternalName" and new["spec"].get("type") != "ExternalName"
+    if fixed and was and was != now:
+        return [wrong("spec.clusterIPs[0]", [now], "may not change once set")]
+    return []
+
+
+def _validate_volume(volume: Object) -> list[FieldError]:
+    spec = volume["spec"]
+    errors = _validate_access_modes(spec)
+    if not (spec.get("capacity") or {}).get("storage"):
+        errors.append(required("spec.capacity"))
+    policies = ("Delete", "Recycle", "Retain")
+    if spec["persistentVolumeReclaimPolicy"] not in policies:
+        errors.append(
+            not_supported("spec.persistentVolumeReclaimPolicy", spec["persistentVolumeReclaimPolicy"], policies)
+        )
+    sources = [name for name in spec if name in _VOLUME_SOURCES]
+    if not sources:
+        errors.append(required("spec", "must specify a volume type"))
+    errors += [forbidden(f"spec.{name}", "may not specify more than 1 volume type") for name in sources[1:]]
+    path = (spec.get("hostPath") or {}).get("path", "")
+    if ".." in path.split("/"):
+        errors.append(wrong("spec.hostPath.path", path, "must not contain '..'"))
+    return errors
+
+
+def _validate_volume_update(new: Object, old: Object) -> list[FieldError]:
+    sources = {name for spec in (new["spec"], old["spec"]) for name in spec if name in _VOLUME_SOURCES}
+    if any(new["spec"].get(name) != old["spec"].get(name) for name in sources):
+        return [forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation")]
+    return []
+
+
+def _validate_claim(claim: Object) -> list[FieldError]:
+    spec = claim["spec"]
+    errors = _validate_access_modes(spec)
+    if not ((spec.get("resources") or {}).get("requests") or {}).get("storage"):
+        errors.append(required("spec.resources[storage]"))
+    return errors
+
+
+def _validate_claim_update(new: Object, old: Object) -> list[FieldError]:
+    """The volume may be set once, the class once (retroactive default), and the request may only be changed later."""
+
+    def fixed(spec: Object, other: Object) -> Object:
+        free = {"resources", "volumeAttributesClassName"}
+        free |= {name for name in ("volumeName", "storageClassName") if other.get(name) is None}
+        return {name: value for name, value in spec.items() if name not in free}
+
+    if fixed(new["spec"], old["spec"]) != fixed(old["spec"], old["spec"]):
+        text = (
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+        )
+        return [forbidden("spec", text)]
+    return []
+
+
+def _validate_access_modes(spec: Object) -> list[FieldError]:
+    modes = spec.get("accessModes") or []
+    if not modes:
+        return [required("spec.accessModes", "at least 1 access mode is required")]
+    return [not_supported("spec.accessModes", mode, _ACCESS_MODES) for mode in modes if mode not in _ACCESS_MODES]
+
+
+def _validate_storage_class(storage_class: Object) -> list[FieldError]:
+    errors = [] if storage_class.get("provisioner") else [required("provisioner")]
+    modes = ("Immediate", "WaitForFirstConsumer")
+    if storage_class["volumeBindingMode"] not in modes:
+        errors.append(not_supported("volumeBindingMode", storage_class["volumeBindingMode"], modes))
+    return errors
+
+
+def _validate_storage_class_update(new: Object, old: Object) -> list[FieldError]:
+    names = ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode")
+    return [
+        forbidden(name, "updates to " + name + " are forbidden.") for name in names if new.get(name) != old.get(name)
+    ]
+
+
+def _validate_pod(pod: Object) -> list[FieldError]:
+    return validate_pod_spec(pod["spec"], "spec")
+
+
+def _validate_pod_update(new: Object, old: Object) -> list[FieldError]:
+    """A pod's spec is fixed but for images, deadlines, added tolerations and its (one) binding."""
+    if _fixed_pod_spec(new["spec"]) == _fixed_pod_spec(old["spec"]):
+        return []
+    text = (
+        "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+        "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+        "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+    )
+    return [forbidden("spec", text)]
+
+
+def _fixed_pod_spec(spec: Object) -> Object:
+    def without_image(containers: Iterable[Object]) -> list[Object]:
+        return [{name: value for name, value in each.items() if name != "image"} for each in containers]
+
+    free = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "containers", "initContainers")
+    rest: dict[str, Any] = {name: value for name, value in spec.items() if name not in free}
+    rest["containers"] = without_image(spec.get("containers") or ())
+    rest["initContainers"] = without_image(spec.get("initContainers") or ())
+    return rest
+
+
+# fmt: off
+_VOLUME_SOURCES = frozenset((
+    "hostPath", "local", "csi", "nfs", "gcePersistentDisk", "awsElasticBlockStore", "azureDisk", "azureFile",
+    "cephfs", "cinder", "fc", "flexVolume", "flocker", "glusterfs", "iscsi", "photonPersistentDisk",
+    "portworxVolume", "quobyte", "rbd", "scaleIO", "storageos", "vsphereVolume",
+))
+# fmt: on
+_CHECKS: dict[str, Callable[[Object], list[FieldError]]] = {
+    "Service": _validate_service,
+    "PersistentVolume": _validate_volume,
+    "PersistentVolumeClaim": _validate_claim,
+    "StorageClass": _validate_storage_class,
+    "Pod": _validate_pod,
+    "StatefulSet": validate_stateful_set,
+}
+_UPDATE_CHECKS: dict[str, Callable[[Object, Object], list[FieldError]]] = {
+    "Service": _validate_service_update,
+    "PersistentVolume": _validate_volume_update,
+    "PersistentVolumeClaim": _validate_claim_update,
+    "StorageClass": _validate_storage_class_update,
+    "Pod": _validate_pod_update,
+    "StatefulSet": validate_stateful_set_update,
+}

@@ -1,0 +1,174 @@
+"""Validation of pod templates and of the sets made from them (apps and core validation.go)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from petset.cluster.api.fields import FieldError, duplicate, forbidden, not_supported, required, wrong
+from petset.cluster.api.objects import Object
+from petset.cluster.api.selectors import selector_of
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_PERCENT = re.compile(r"\d+%")
+
+MUTABLE_STATEFUL_SET_FIELDS = (
+    "replicas", "ordinals", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy", "minReadySeconds",
+)  # fmt: skip
+
+
+def validate_pod_spec(spec: Object, path: str) -> list[FieldError]:
+    """A pod's or a template's spec."""
+    errors: list[FieldError] = []
+    containers = spec.get("containers") or []
+    if not containers:
+        errors.append(required(f"{path}.containers"))
+    volumes = _volume_names(spec, path, errors)
+    names: set[str] = set()
+    for field, list_ in (("initContainers", spec.get("initContainers") or []), ("containers", containers)):
+        for number, container in enumerate(list_):
+            errors += _validate_container(container, f"{path}.{field}[{number}]", volumes=volumes, names=names)
+    policies = ("Always", "OnFailure", "Never")
+    if spec.get("restartPolicy") not in policies:
+        errors.append(not_supported(f"{path}.restartPolicy", spec.get("restartPolicy"), policies))
+    dns_policies = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
+    if spec.get("dnsPolicy") not in dns_policies:
+        errors.append(not_supported(f"{path}.dnsPolicy", spec.get("dnsPolicy"), dns_policies))
+    for name in ("hostname", "subdomain"):
+        if spec.get(name) and not _LABEL.fullmatch(spec[name]):
+            errors.append(wrong(f"{path}.{name}", spec[name], "a lowercase RFC 1123 label must consist of lower case "
+                                "alphanumeric characters or '-'"))  # fmt: skip
+    return errors
+
+
+def _volume_names(spec: Object, path: str, errors: list[FieldError]) -> set[str]:
+    names: set[str] = set()
+    for number, volume in enumerate(spec.get("volumes") or ()):
+        name = volume.get("name", "")
+        if name in names:
+            errors.append(duplicate(f"{path}.volumes[{number}].name", name))
+        if not _LABEL.fullmatch(name):
+            errors.append(wrong(f"{path}.volumes[{number}].name", name, "a lowercase RFC 1123 label must consist of "
+                                "lower case alphanumeric characters or '-'"))  # fmt: skip
+        names.add(name)
+    return names
+
+
+def _validate_container(container: Object, path: str, *, volumes: set[str], names: set[str]) -> list[FieldError]:
+    errors: list[FieldError] = []
+    name = container.get("name", "")
+    if not name:
+        errors.append(required(f"{path}.name"))
+    elif not _LABEL.fullmatch(name):
+        errors.append(wrong(f"{path}.name", name, "a lowercase RFC 1123 label must consist of lower case alphanumeric "
+                            "characters or '-'"))  # fmt: skip
+    if name in names:
+        errors.append(duplicate(f"{path}.name", name))
+    names.add(name)
+    if not container.get("image"):
+        errors.append(required(f"{path}.image"))
+    for number, port in enumerate(container.get("ports") or ()):
+        if not 1 <= (port.get("containerPort") or 0) <= 65535:
+            where = f"{path}.ports[{number}].containerPort"
+            errors.append(wrong(where, port.get("containerPort"), "must be between 1 and 65535, inclusive"))
+    mounted: set[str] = set()
+    for number, mount in enumerate(container.get("volumeMounts") or ()):
+        where = f"{path}.volumeMounts[{number}]"
+        if mount.get("name") not in volumes:
+            errors.append(FieldError("FieldValueNotFound", f"{where}.name", f'Not found: "{mount.get("name")}"'))
+        if mount.get("mountPath") in mounted:
+            errors.append(wrong(f"{where}.mountPath", mount["mountPath"], "must be unique"))
+        mounted.add(mount.get("mountPath", ""))
+    return errors
+
+
+def validate_stateful_set(stateful_set: Object) -> list[FieldError]:
+    """ValidateStatefulSetSpec. Volumes of the claim templates count as volumes of the pod template."""
+    spec = stateful_set["spec"]
+    errors: list[FieldError] = []
+    if spec["podManagementPolicy"] not in ("OrderedReady", "Parallel"):
+        errors.append(wrong("spec.podManagementPolicy", spec["podManagementPolicy"],
+                            "must be 'OrderedReady' or 'Parallel'"))  # fmt: skip
+    errors += _validate_strategy(spec["updateStrategy"])
+    for name, value in spec["persistentVolumeClaimRetentionPolicy"].items():
+        if value not in ("Retain", "Delete"):
+            path = f"spec.persistentVolumeClaimRetentionPolicy.{name}"
+            errors.append(not_supported(path, value, ("Retain", "Delete")))
+    errors += _not_negative("spec.replicas", spec.get("replicas"))
+    errors += _not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
+    errors += _not_negative("spec.ordinals.start", (spec.get("ordinals") or {}).get("start"))
+    errors += _validate_selector(spec)
+    template = (spec.get("template") or {}).get("spec") or {}
+    claims = [{"name": claim["metadata"].get("name", "")} for claim in spec.get("volumeClaimTemplates") or ()]
+    replaced = {claim["name"] for claim in claims}
+    volumes = [volume for volume in template.get("volumes") or () if volume.get("name") not in replaced] + claims
+    path = "spec.template.spec"
+    errors += validate_pod_spec({**template, "volumes": volumes}, path)
+    if template.get("restartPolicy") != "Always":
+        errors.append(not_supported(f"{path}.restartPolicy", template.get("restartPolicy"), ("Always",)))
+    if template.get("activeDeadlineSeconds") is not None:
+        text = "activeDeadlineSeconds in StatefulSet is not Supported"
+        errors.append(forbidden(f"{path}.activeDeadlineSeconds", text))
+    return errors
+
+
+def validate_stateful_set_update(new: Object, old: Object) -> list[FieldError]:
+    """Only the mutable fields may differ (statefulset.md 1.2, the text of releases up to 1.34)."""
+
+    def fixed(spec: Object) -> Object:
+        return {name: value for name, value in spec.items() if name not in MUTABLE_STATEFUL_SET_FIELDS}
+
+    if fixed(new["spec"]) == fixed(old["spec"]):
+        return []
+    text = (
+        "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+        "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+    )
+    return [forbidden("spec", text)]
+
+
+def _validate_strategy(strategy: Object) -> list[FieldError]:
+    path = "spec.updateStrategy"
+    rolling = strategy.get("rollingUpdate")
+    if strategy["type"] not in ("RollingUpdate", "OnDelete"):
+        return [wrong(path, strategy, "must be 'RollingUpdate' or 'OnDelete'")]
+    if rolling is None:
+        return []
+    if strategy["type"] == "OnDelete":
+        return [wrong(f"{path}.rollingUpdate", rolling, "only allowed for updateStrategy 'RollingUpdate'")]
+    errors = _not_negative(f"{path}.rollingUpdate.partition", rolling.get("partition"))
+    return errors + _validate_max_unavailable(f"{path}.rollingUpdate.maxUnavailable", rolling.get("maxUnavailable"))
+
+
+def _validate_max_unavailable(path: str, value: Any) -> list[FieldError]:
+    if value is None:
+        return []
+    if isinstance(value, str) and not _PERCENT.fullmatch(value):
+        text = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%')"
+        return [wrong(path, value, text)]
+    number = int(value[:-1]) if isinstance(value, str) else value
+    if number == 0:
+        return [wrong(path, value, "cannot be 0")]
+    if number < 0:
+        return [wrong(path, value, "must be greater than or equal to 0")]
+    if isinstance(value, str) and number > 100:
+        return [wrong(path, value, "must not be greater than 100%")]
+    return []
+
+
+def _validate_selector(spec: Object) -> list[FieldError]:
+    selector = spec.get("selector")
+    if selector is None:
+        return [required("spec.selector")]
+    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        return [wrong("spec.selector", selector, "empty selector is invalid for statefulset")]
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    if not selector_of(selector).matches(labels):
+        return [wrong("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")]
+    return []
+
+
+def _not_negative(path: str, value: int | None) -> list[FieldError]:
+    if value is None or value >= 0:
+        return []
+    return [wrong(path, value, "must be greater than or equal to 0")]

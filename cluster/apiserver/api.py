@@ -1,0 +1,52 @@
+"""The API server without HTTP: every part of it wired over one backend.
+
+`http_server.py` puts it on a socket; `loopback.py` hands it to components in the same process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from petset.cluster.api.kinds import Registry
+from petset.cluster.api.schema import Schemas
+from petset.cluster.apiserver.admission import Admission
+from petset.cluster.apiserver.bootstrap import bootstrap
+from petset.cluster.apiserver.deletion import Deletion
+from petset.cluster.apiserver.service_addresses import ServiceAddresses
+from petset.cluster.apiserver.subresources import Subresources
+from petset.cluster.apiserver.verbs import Verbs
+from petset.cluster.clock import Clock
+from petset.cluster.names import Names
+from petset.cluster.network.addresses import AddressPlan
+from petset.cluster.store.backend import Backend
+
+
+@dataclass(frozen=True)
+class Api:
+    """What the API can do, by the part that does it."""
+
+    registry: Registry
+    schemas: Schemas
+    backend: Backend
+    verbs: Verbs
+    deletion: Deletion
+    subresources: Subresources
+    clock: Clock
+
+
+async def make_api(backend: Backend, *, schemas: Schemas, clock: Clock, names: Names, addresses: AddressPlan) -> Api:
+    """Wire the parts and create the objects that every cluster has."""
+    registry = Registry()
+    admission = Admission(backend, clock=clock, names=names, service_addresses=ServiceAddresses(backend, addresses))
+    verbs = Verbs(backend, registry=registry, schemas=schemas, admission=admission)
+    deletion = Deletion(verbs, clock)
+    await bootstrap(verbs, addresses)
+    return Api(
+        registry=registry,
+        schemas=schemas,
+        backend=backend,
+        verbs=verbs,
+        deletion=deletion,
+        subresources=Subresources(verbs, deletion, clock),
+        clock=clock,
+    )

@@ -1,0 +1,114 @@
+"""Cluster IPs and node ports: who has which, and which is given next.
+
+The store is the only record: an address is taken when a stored Service has it, so nothing can leak or drift. The first
+addresses of the range are kept for fixed ones (the API server, DNS), as Kubernetes keeps its lower band.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, ip_address
+
+from petset.cluster.api.fields import FieldError, invalid, wrong
+from petset.cluster.api.kinds import Registry
+from petset.cluster.api.objects import Object
+from petset.cluster.errors import InternalError
+from petset.cluster.network.addresses import AddressPlan
+from petset.cluster.store.backend import Backend
+
+RESERVED_ADDRESSES = 16
+NODE_PORTS = range(30000, 32768)
+
+
+class ServiceAddresses:
+    """Completes a Service's `clusterIP(s)`, `nodePort`s and IP families."""
+
+    def __init__(self, backend: Backend, plan: AddressPlan) -> None:
+        self._backend = backend
+        self._plan = plan
+        self._kind = Registry().of_kind("Service")
+
+    def complete(self, service: Object, old: Object | None) -> None:
+        """Fill in what the user left to the server. Raises Invalid for an address or port that cannot be given."""
+        spec = service["spec"]
+        if old is not None:
+            _keep(spec, old["spec"])
+        if spec["type"] == "ExternalName":
+            return
+        if not spec.get("clusterIP"):
+            spec["clusterIP"] = next(self._free_addresses(), None)
+            if spec["clusterIP"] is None:
+                raise InternalError("the range of service addresses is used up")
+        elif old is None and spec["clusterIP"] != "None":
+            self._check_wanted(service)
+        spec["clusterIPs"] = [spec["clusterIP"]]
+        spec.setdefault("ipFamilies", ["IPv4"])
+        spec.setdefault("ipFamilyPolicy", "SingleStack")
+        if spec["type"] in ("NodePort", "LoadBalancer"):
+            self._give_node_ports(service)
+        else:
+            for port in spec.get("ports") or ():
+                port.pop("nodePort", None)
+
+    def _services(self) -> list[Object]:
+        return self._backend.objects("services")
+
+    def _taken(self) -> set[str]:
+        return {each["spec"].get("clusterIP", "") for each in self._services()}
+
+    def _free_addresses(self) -> Iterator[str]:
+        taken = self._taken()
+        first = int(self._plan.services.network_address) + RESERVED_ADDRESSES
+        last = int(self._plan.services.broadcast_address)
+        return (text for text in (str(IPv4Address(number)) for number in range(first, last)) if text not in taken)
+
+    def _check_wanted(self, service: Object) -> None:
+        wanted = service["spec"]["clusterIP"]
+        try:
+            inside = ip_address(wanted) in self._plan.services
+        except ValueError:
+            self._refuse(service, wrong("spec.clusterIPs[0]", [wanted], "must be a valid IP address"))
+        if not inside:
+            text = (
+                f"failed to allocate IP {wanted}: the provided IP is not in the valid range. The range of valid IPs is "
+            )
+            self._refuse(service, wrong("spec.clusterIPs", [wanted], text + str(self._plan.services)))
+        if wanted in self._taken():
+            text = f"failed to allocate IP {wanted}: provided IP is already allocated"
+            self._refuse(service, wrong("spec.clusterIPs", [wanted], text))
+
+    def _give_node_ports(self, service: Object) -> None:
+        """Each (port, protocol) may be used once; TCP and UDP may share a number."""
+        own = (service["metadata"].get("namespace"), service["metadata"].get("name"))
+        taken = {
+            (port["nodePort"], port.get("protocol"))
+            for each in self._services()
+            if (each["metadata"]["namespace"], each["metadata"]["name"]) != own
+            for port in each["spec"].get("ports") or ()
+            if port.get("nodePort")
+        }
+        for number, port in enumerate(service["spec"].get("ports") or ()):
+            wanted, protocol = port.get("nodePort"), port.get("protocol")
+            if wanted is None:
+                port["nodePort"] = next(each for each in NODE_PORTS if (each, protocol) not in taken)
+            elif wanted not in NODE_PORTS:
+                text = "provided port is not in the valid range. The range of valid ports is 30000-32767"
+                self._refuse(service, wrong(f"spec.ports[{number}].nodePort", wanted, text))
+            elif (wanted, protocol) in taken:
+                text = "provided port is already allocated"
+                self._refuse(service, wrong(f"spec.ports[{number}].nodePort", wanted, text))
+            taken.add((port["nodePort"], protocol))
+
+    def _refuse(self, service: Object, error: FieldError) -> None:
+        raise invalid(self._kind, service["metadata"].get("name", ""), [error])
+
+
+def _keep(spec: Object, old: Object) -> None:
+    """A manifest applied again names no addresses: the Service keeps those that it has."""
+    if spec["type"] != "ExternalName" and old["type"] != "ExternalName" and not spec.get("clusterIP"):
+        spec["clusterIP"] = old.get("clusterIP", "")
+    had = {(port.get("port"), port.get("protocol")): port.get("nodePort") for port in old.get("ports") or ()}
+    for port in spec.get("ports") or ():
+        known = had.get((port.get("port"), port.get("protocol")))
+        if known and not port.get("nodePort"):
+            port["nodePort"] = known

@@ -1,0 +1,134 @@
+"""Subresources with rules of their own: scale, binding, eviction and a namespace's finalize."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from petset.cluster.api.kinds import Kind
+from petset.cluster.api.objects import Object, is_terminating
+from petset.cluster.api.patch import apply_json_patch, apply_merge_patch
+from petset.cluster.api.selectors import selector_of
+from petset.cluster.api.times import format_time
+from petset.cluster.apiserver.deletion import Deletion
+from petset.cluster.apiserver.options import DeleteOptions, WriteOptions
+from petset.cluster.apiserver.verbs import Verbs
+from petset.cluster.clock import Clock
+from petset.cluster.errors import BadRequest, Conflict
+
+
+class Subresources:
+    """Acts through the verbs, so that every rule of the main resource holds here too."""
+
+    def __init__(self, verbs: Verbs, deletion: Deletion, clock: Clock) -> None:
+        self._verbs = verbs
+        self._deletion = deletion
+        self._clock = clock
+
+    def scale(self, kind: Kind, namespace: str, name: str) -> Object:
+        """The `autoscaling/v1 Scale` of a set."""
+        return scale_of(self._verbs.get(kind, namespace, name))
+
+    async def update_scale(self, kind: Kind, namespace: str, name: str, *, body: Any, options: WriteOptions) -> Object:
+        """PUT of a Scale; its resourceVersion, if any, must be the set's."""
+
+        def change(old: Object) -> Object:
+            return _scaled(old, body)
+
+        return scale_of(await self._verbs.modify(kind, namespace, name, change, dry_run=options.dry_run))
+
+    async def patch_scale(
+        self, kind: Kind, namespace: str, name: str, *, body: Any, patch_type: str, options: WriteOptions
+    ) -> Object:
+        """PATCH of a Scale (it has no lists, so strategic and merge patches mean the same)."""
+        apply = apply_json_patch if patch_type == "json" else apply_merge_patch
+
+        def change(old: Object) -> Object:
+            scale = scale_of(old)
+            patched = apply(scale, body)
+            if isinstance(patched, dict) and patched.get("metadata") == scale["metadata"]:
+                patched = {**patched, "metadata": {}}  # names no revision to insist on
+            return _scaled(old, patched)
+
+        return scale_of(await self._verbs.modify(kind, namespace, name, change, dry_run=options.dry_run))
+
+    async def bind(self, kind: Kind, namespace: str, name: str, body: Any) -> Object:
+        """POST binding: the scheduler's decision. Raises Conflict when the pod is bound or going."""
+        target = (body.get("target") or {}).get("name") if isinstance(body, dict) else None
+        if not target:
+            raise BadRequest('Binding "" is invalid: target.name: Required value')
+        wanted_uid = (body.get("metadata") or {}).get("uid")
+        while True:
+            pod = self._verbs.get(kind, namespace, name)
+            if wanted_uid and wanted_uid != pod["metadata"]["uid"]:
+                raise Conflict(f'Operation cannot be fulfilled on pods "{name}": the pod has another UID')
+            if is_terminating(pod):
+                raise Conflict(f'Operation cannot be fulfilled on pods/binding "{name}": pod {name} is being deleted, '
+                               "cannot be assigned to a host")  # fmt: skip
+            if bound := pod["spec"].get("nodeName"):
+                raise Conflict(f'Operation cannot be fulfilled on pods/binding "{name}": pod {name} is already '
+                               f'assigned to node "{bound}"')  # fmt: skip
+            try:
+                stored = await self._verbs.replace(kind, pod, self._bound(pod, target))
+            except Conflict:
+                continue
+            return success(stored)
+
+    async def evict(self, kind: Kind, namespace: str, name: str, body: Any) -> Object:
+        """POST eviction: a deletion that asks first."""
+        options = DeleteOptions.parse({}, (body or {}).get("deleteOptions") if isinstance(body, dict) else None)
+        return success(await self._deletion.delete(kind, namespace, name, options))
+
+    async def finalize_namespace(self, kind: Kind, name: str, body: Any) -> Object:
+        """PUT finalize: the only way to change `spec.finalizers`; with none left the namespace goes."""
+        finalizers = (body.get("spec") or {}).get("finalizers") or [] if isinstance(body, dict) else []
+        while True:
+            old = self._verbs.get(kind, "", name)
+            new = copy.deepcopy(old)
+            new["spec"] = {**(old.get("spec") or {}), "finalizers": finalizers}
+            if not finalizers:
+                del new["spec"]["finalizers"]
+            try:
+                return await self._verbs.replace(kind, old, new)
+            except Conflict:
+                continue
+
+    def _bound(self, pod: Object, node: str) -> Object:
+        bound = copy.deepcopy(pod)
+        bound["spec"]["nodeName"] = node
+        status = bound.setdefault("status", {})
+        kept = [each for each in status.get("conditions") or [] if each["type"] != "PodScheduled"]
+        now = format_time(self._clock.now())
+        scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
+        status["conditions"] = [*kept, scheduled]
+        return bound
+
+
+def success(obj: Object) -> Object:
+    """The Status of a fulfilled request; its metadata tells the revision that the object has now."""
+    meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
+    return {"kind": "Status", "apiVersion": "v1", "metadata": meta, "status": "Success", "code": 201}
+
+
+def scale_of(obj: Object) -> Object:
+    """The Scale view of a StatefulSet, Deployment, ReplicaSet…"""
+    meta = obj["metadata"]
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    selector = selector_of(obj["spec"].get("selector") or {})
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {name: meta[name] for name in kept if name in meta},
+        "spec": {"replicas": obj["spec"].get("replicas", 0)},
+        "status": {"replicas": (obj.get("status") or {}).get("replicas", 0), "selector": str(selector)},
+    }
+
+
+def _scaled(old: Object, scale: Any) -> Object:
+    replicas = (scale.get("spec") or {}).get("replicas", 0) if isinstance(scale, dict) else None
+    if not isinstance(replicas, int) or isinstance(replicas, bool):
+        raise BadRequest('Scale in version "v1" cannot be handled as a Scale: spec.replicas must be a whole number')
+    new = copy.deepcopy(old)
+    new["spec"]["replicas"] = replicas
+    new["metadata"]["resourceVersion"] = (scale.get("metadata") or {}).get("resourceVersion") or ""
+    return new

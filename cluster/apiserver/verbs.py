@@ -1,0 +1,249 @@
+"""The verbs: what create, get, list, update and patch promise, for every kind alike. No HTTP, no per-kind code.
+
+    request ─▶ decode ─▶ admission ─▶ store (with the revision that was read) ─▶ answer
+                  ▲                       │
+                  └── read again ◀── Conflict, unless the client named a resourceVersion
+
+A write that changes nothing is answered without touching the store, so its resourceVersion stays. Deletion is
+deletion.py's, watching is watch.py's, the subresources with rules of their own are subresources.py's.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from petset.cluster.api.kinds import Kind, Registry
+from petset.cluster.api.objects import Object, is_terminating
+from petset.cluster.api.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
+from petset.cluster.api.patch_schema import DefinitionsPatchSchema
+from petset.cluster.api.schema import Schemas
+from petset.cluster.api.selectors import parse_field_selector, parse_label_selector
+from petset.cluster.apiserver.admission import Admission
+from petset.cluster.apiserver.decoding import decode
+from petset.cluster.apiserver.options import ListOptions, WriteOptions
+from petset.cluster.errors import (
+    AlreadyExists,
+    BadRequest,
+    Conflict,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    UnsupportedMediaType,
+)
+from petset.cluster.store.backend import Backend, StoreKey
+
+MAX_TRIES = 12
+"""How often a write that met a concurrent one is tried on the newer object before the client gets the Conflict."""
+
+Change = Callable[[Object], Object]
+"""From the present object to the wanted one; must not change what it is given."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An object, whether it was created, and warnings for the client."""
+
+    object: Object
+    created: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+
+class Verbs:
+    """The generic operations over a backend. `registry` says which kinds exist."""
+
+    def __init__(self, backend: Backend, *, registry: Registry, schemas: Schemas, admission: Admission) -> None:
+        self.backend = backend
+        self.registry = registry
+        self.schemas = schemas
+        self.admission = admission
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """Raises NotFound."""
+        obj = self.backend.get(StoreKey(kind.resource, namespace, name))
+        if obj is None:
+            raise not_found(kind, name)
+        return obj
+
+    def list(self, kind: Kind, namespace: str, options: ListOptions) -> Object:
+        """A `…List`, sorted by (namespace, name). A `continue` token goes on after a key, in the present state."""
+        labels = parse_label_selector(options.label_selector)
+        fields = parse_field_selector(options.field_selector)
+        items = [
+            obj
+            for obj in self.backend.objects(kind.resource, namespace)
+            if labels.matches(obj["metadata"].get("labels") or {}) and fields.matches(obj)
+        ]
+        meta: Object = {"resourceVersion": str(self.backend.revision)}
+        if options.continue_token:
+            after = _read_token(options.continue_token)
+            items = [obj for obj in items if [obj["metadata"].get("namespace", ""), obj["metadata"]["name"]] > after]
+        if options.limit and len(items) > options.limit:
+            meta["remainingItemCount"] = len(items) - options.limit
+            items = items[: options.limit]
+            meta["continue"] = _make_token(items[-1])
+        return {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": meta, "items": items}
+
+    async def create(self, kind: Kind, namespace: str, body: Any, options: WriteOptions) -> Answer:
+        """Raises AlreadyExists, Invalid, BadRequest, and NotFound or Forbidden for the namespace."""
+        clean, warnings = decode(kind, body, schemas=self.schemas, field_validation=options.field_validation)
+        given = clean["metadata"].get("namespace") or namespace
+        if kind.namespaced and given != namespace:
+            raise BadRequest(
+                f"the namespace of the provided object does not match the namespace sent on the request "
+                f"({given} != {namespace})"
+            )
+        obj = self.admission.for_create(kind, namespace, clean)
+        key = StoreKey(kind.resource, namespace if kind.namespaced else "", obj["metadata"]["name"])
+        if options.dry_run:
+            if self.backend.get(key):
+                raise already_exists(kind, key.name)
+            return Answer(obj, created=True, warnings=warnings)
+        try:
+            return Answer(await self.backend.put(key, obj, expected=0), created=True, warnings=warnings)
+        except AlreadyExists:
+            raise already_exists(kind, key.name) from None
+
+    async def update(
+        self, kind: Kind, namespace: str, name: str, *, body: Any, options: WriteOptions, subresource: str = ""
+    ) -> Answer:
+        """PUT. A resourceVersion in the body must be the present one; without one the update is unconditional."""
+        clean, warnings = decode(kind, body, schemas=self.schemas, field_validation=options.field_validation)
+        if (given := clean["metadata"].get("name")) not in (None, "", name):
+            raise BadRequest(f"the name of the object ({given}) does not match the name on the URL ({name})")
+        clean["metadata"]["name"] = name
+        if kind.namespaced:
+            clean["metadata"]["namespace"] = namespace
+        obj = await self.modify(
+            kind, namespace, name, lambda _: copy.deepcopy(clean), subresource=subresource, dry_run=options.dry_run
+        )
+        return Answer(obj, warnings=warnings)
+
+    async def patch(
+        self, kind: Kind, namespace: str, name: str, *,
+        body: Any, patch_type: str, options: WriteOptions, subresource: str = "",
+    ) -> Answer:  # fmt: skip
+        """PATCH with a `merge`, `json` or `strategic` patch; the patched object is checked like any other."""
+        warnings: list[str] = []
+
+        def change(old: Object) -> Object:
+            patched = self._patched(kind, old, body, patch_type)
+            clean, found = decode(kind, patched, schemas=self.schemas, field_validation=options.field_validation)
+            warnings[:] = found
+            if clean["metadata"].get("resourceVersion") == old["metadata"]["resourceVersion"]:
+                del clean["metadata"]["resourceVersion"]  # inherited: the patch names no revision to insist on
+            return clean
+
+        obj = await self.modify(kind, namespace, name, change, subresource=subresource, dry_run=options.dry_run)
+        return Answer(obj, warnings=warnings)
+
+    async def modify(
+        self, kind: Kind, namespace: str, name: str, change: Change, *, subresource: str = "", dry_run: bool = False
+    ) -> Object:
+        """Apply a change to the present object, again on a newer one if another write came between.
+
+        Raises Conflict when the changed object carries a resourceVersion that is not the present one.
+        """
+        for _ in range(MAX_TRIES):
+            old = self.get(kind, namespace, name)
+            new = change(old)
+            wanted = new.get("metadata", {}).get("resourceVersion") or ""
+            revision = old["metadata"]["resourceVersion"]
+            if wanted not in ("", revision):
+                raise modified(kind, name)
+            admitted = self._admit(kind, old, new, subresource)
+            admitted["metadata"]["resourceVersion"] = revision
+            if admitted == old or dry_run:
+                return admitted
+            try:
+                return await self._store(kind, old, admitted)
+            except Conflict:
+                continue
+        raise modified(kind, name)
+
+    async def replace(self, kind: Kind, old: Object, new: Object) -> Object:
+        """Store `new` in place of exactly `old`, without admission. Raises Conflict when `old` has changed."""
+        return await self._store(kind, old, new)
+
+    def _admit(self, kind: Kind, old: Object, new: Object, subresource: str) -> Object:
+        if subresource == "status":
+            return self.admission.for_status_update(kind, old, new)
+        if subresource:
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        return self.admission.for_update(kind, old, new)
+
+    async def _store(self, kind: Kind, old: Object, new: Object) -> Object:
+        """A terminating object whose last finalizer goes is removed instead."""
+        key = StoreKey(kind.resource, old["metadata"].get("namespace", ""), old["metadata"]["name"])
+        expected = int(old["metadata"]["resourceVersion"])
+        if is_terminating(new) and not _is_held(new):
+            return await self.backend.delete(key, new, expected=expected)
+        return await self.backend.put(key, new, expected=expected)
+
+    def _patched(self, kind: Kind, old: Object, body: Any, patch_type: str) -> Object:
+        match patch_type:
+            case "merge":
+                patched = apply_merge_patch(old, body)
+            case "json":
+                patched = apply_json_patch(old, body)
+            case "strategic":
+                name = self.schemas.definition_name(kind)
+                if name is None:
+                    raise UnsupportedMediaType(
+                        "the body of the request was in an unknown format - accepted media types include: "
+                        "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+                    )
+                schema = DefinitionsPatchSchema(self.schemas.definitions, name)
+                patched = apply_strategic_patch(old, body, schema)
+            case _:
+                raise InternalError(f"unknown patch type {patch_type}")
+        if not isinstance(patched, dict):
+            raise BadRequest("the patch does not leave an object")
+        return patched
+
+
+def not_found(kind: Kind, name: str) -> NotFound:
+    return NotFound(f'{kind.resource} "{name}" not found', _details(kind, name))
+
+
+def already_exists(kind: Kind, name: str) -> AlreadyExists:
+    return AlreadyExists(f'{kind.resource} "{name}" already exists', _details(kind, name))
+
+
+def modified(kind: Kind, name: str) -> Conflict:
+    return Conflict(
+        f'Operation cannot be fulfilled on {kind.resource} "{name}": the object has been modified; please apply your '
+        "changes to the latest version and try again",
+        _details(kind, name),
+    )
+
+
+def _details(kind: Kind, name: str) -> dict[str, Any]:
+    return {"name": name, "kind": kind.plural} | ({"group": kind.group} if kind.group else {})
+
+
+def _is_held(obj: Object) -> bool:
+    """Something must still happen before a terminating object may go: finalizers, a namespace's content, a grace."""
+    if obj["metadata"].get("finalizers") or (obj.get("spec") or {}).get("finalizers"):
+        return True
+    return bool(obj["metadata"].get("deletionGracePeriodSeconds"))
+
+
+def _make_token(obj: Object) -> str:
+    key = [obj["metadata"].get("namespace", ""), obj["metadata"]["name"]]
+    return base64.urlsafe_b64encode(orjson.dumps(key)).decode()
+
+
+def _read_token(token: str) -> list[str]:
+    try:
+        key = orjson.loads(base64.urlsafe_b64decode(token))
+    except ValueError:
+        key = None
+    if not (isinstance(key, list) and len(key) == 2 and all(isinstance(part, str) for part in key)):
+        raise BadRequest("continue key is not valid: it is not one of this server")
+    return key

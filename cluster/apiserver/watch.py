@@ -1,0 +1,93 @@
+"""Watching: the store's changes of one resource, seen through a namespace and selectors.
+
+An object that comes to match is ADDED to its watcher, one that ceases to match is DELETED, whatever really happened to
+it. A watch from revision "" or "0" begins with the present state; one from an exact revision with what came after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from petset.cluster.api.kinds import Kind
+from petset.cluster.api.objects import Object, labels_of, namespace_of
+from petset.cluster.api.selectors import parse_field_selector, parse_label_selector
+from petset.cluster.apiserver.options import WatchOptions
+from petset.cluster.control.client import WatchEvent
+from petset.cluster.store.backend import Backend, Change
+
+BOOKMARK_SECONDS = 60.0
+"""How often a quiet watch that allows bookmarks is told the newest revision."""
+
+
+@contextmanager
+def watching(
+    backend: Backend, kind: Kind, namespace: str, options: WatchOptions
+) -> Iterator[AsyncIterator[WatchEvent]]:
+    """The events of one watch. Raises Expired (on entry or from the iterator) when the client must list again."""
+    view = _View(kind, namespace, options)
+    from_present = options.revision in ("", "0") or options.initial_events
+    after = backend.revision if from_present else int(options.revision)
+    with backend.watch(kind.resource, after=after) as changes:
+        present = backend.objects(kind.resource, namespace) if from_present else []
+        yield _events(view, changes, present=present, revision=after, options=options)
+
+
+async def _events(
+    view: _View, changes: AsyncIterator[Change], *,
+    present: list[Object], revision: int, options: WatchOptions,
+) -> AsyncIterator[WatchEvent]:  # fmt: skip
+    for obj in present:
+        if view.shows(obj):
+            yield WatchEvent("ADDED", obj)
+    if options.initial_events:
+        yield view.bookmark(revision, initial_end=True)
+    waiting = asyncio.ensure_future(anext(changes))
+    try:
+        while True:
+            done, _ = await asyncio.wait({waiting}, timeout=BOOKMARK_SECONDS if options.bookmarks else None)
+            if not done:
+                yield view.bookmark(revision, initial_end=False)
+                continue
+            try:
+                change = waiting.result()
+            except StopAsyncIteration:
+                return
+            waiting = asyncio.ensure_future(anext(changes))
+            revision = change.revision
+            if event := view.event(change):
+                yield event
+    finally:
+        waiting.cancel()
+
+
+class _View:
+    """Which objects a watcher sees, and what a change means to it."""
+
+    def __init__(self, kind: Kind, namespace: str, options: WatchOptions) -> None:
+        self._kind = kind
+        self._namespace = namespace
+        self._labels = parse_label_selector(options.label_selector)
+        self._fields = parse_field_selector(options.field_selector)
+
+    def shows(self, obj: Object) -> bool:
+        if self._namespace and namespace_of(obj) != self._namespace:
+            return False
+        return self._labels.matches(labels_of(obj)) and self._fields.matches(obj)
+
+    def event(self, change: Change) -> WatchEvent | None:
+        before = change.previous is not None and self.shows(change.previous)
+        after = change.type != "DELETED" and self.shows(change.object)
+        if before and after:
+            return WatchEvent("MODIFIED", change.object)
+        if after:
+            return WatchEvent("ADDED", change.object)
+        return WatchEvent("DELETED", change.object) if before else None
+
+    def bookmark(self, revision: int, *, initial_end: bool) -> WatchEvent:
+        meta: Object = {"resourceVersion": str(revision)}
+        if initial_end:
+            meta["annotations"] = {"k8s.io/initial-events-end": "true"}
+        obj = {"kind": self._kind.kind, "apiVersion": self._kind.api_version, "metadata": meta}
+        return WatchEvent("BOOKMARK", obj)

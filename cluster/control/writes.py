@@ -1,0 +1,129 @@
+"""What a controller wants done: frozen values with preconditions, and nothing that acts.
+
+A `plan_…` function returns an `Outcome`; the runner (runner.py) applies its writes in order and stops at the first
+that fails, except for those marked `always` (a status that must be written even after an error, as the StatefulSet
+controller does). A write's `said` event is recorded when it succeeded, its `failed` event when it did not; in the
+texts of `failed`, `{error}` stands for the error's message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from petset.cluster.api.objects import Object
+
+PatchType = Literal["merge", "json", "strategic"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """An Event about an object, e.g. Normal `SuccessfulCreate` on a StatefulSet."""
+
+    regarding: Object
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Create:
+    """POST an object. With `exists_ok` an object of that name counts as done."""
+
+    object: Object
+    exists_ok: bool = False
+    said: Record | None = None
+    failed: Record | None = None
+    always: bool = False
+
+
+@dataclass(frozen=True)
+class Update:
+    """PUT a whole object, guarded by the resourceVersion that it carries; `subresource` is `""` or `"status"`."""
+
+    object: Object
+    subresource: str = ""
+    said: Record | None = None
+    failed: Record | None = None
+    always: bool = False
+
+
+@dataclass(frozen=True)
+class Patch:
+    """PATCH an object; a `uid` is a precondition (409 when another object took the name)."""
+
+    kind: str
+    namespace: str
+    name: str
+    body: Mapping[str, Any] | list[Any]
+    type: PatchType = "merge"
+    subresource: str = ""
+    uid: str = ""
+    said: Record | None = None
+    failed: Record | None = None
+    always: bool = False
+
+
+@dataclass(frozen=True)
+class Delete:
+    """DELETE an object; one that is gone already, or was replaced (uid), counts as done.
+
+    `grace_seconds` None leaves the choice to the object (a pod's terminationGracePeriodSeconds).
+    `propagation` is `Background`, `Foreground`, `Orphan` or `""` for the kind's default.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str = ""
+    revision: str = ""
+    grace_seconds: int | None = None
+    propagation: str = ""
+    said: Record | None = None
+    failed: Record | None = None
+    always: bool = False
+
+
+@dataclass(frozen=True)
+class Bind:
+    """POST a pod's binding subresource: the scheduler's one write."""
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+    said: Record | None = None
+    failed: Record | None = None
+    always: bool = False
+
+
+@dataclass(frozen=True)
+class ConfirmAbsent:
+    """Not a write but a live GET: an object of this uid still there stops the outcome, and the key is tried again.
+
+    For decisions that a lagging cache must not make, such as collecting an object whose owner seems to be gone.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+
+Write = Create | Update | Patch | Delete | Bind | Record | ConfirmAbsent
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The answer of a plan: writes in order, and when (epoch seconds) to look again although nothing changed.
+
+    `error` says that the plan could not be completed for now: the runner requeues the key with backoff.
+    """
+
+    writes: tuple[Write, ...] = ()
+    again_at: float | None = None
+    error: str = ""
+
+
+NOTHING = Outcome()

@@ -1,0 +1,59 @@
+"""The two things a kubelet needs from outside: its machine (`Runtime`) and its nerve endings (`Prober`).
+
+`node.machine.Machine` implements `Runtime` with real processes, reached over Ray calls; tests use a fake that moves
+in virtual time. Both pass the same contract suite (tests/contract/test_runtime.py).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from petset.cluster.api.cri import ContainerSpec, ContainerStatus, ExecResult, Image, SandboxSpec, SandboxStatus
+
+
+class Runtime(Protocol):
+    """A node's container runtime. Every call may raise `RuntimeFailure`; repeating a call is safe."""
+
+    async def pull_image(self, reference: str) -> Image:
+        """Resolve an image reference to a program. Raises ImageNotFound."""
+
+    async def run_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
+        """Prepare a pod's place: address, volumes, files. An existing sandbox of that uid is answered as it is."""
+
+    async def start_container(self, sandbox_uid: str, spec: ContainerSpec) -> ContainerStatus:
+        """Start a container. The same name and attempt a second time answers the one that is there."""
+
+    async def signal_container(self, container_id: str, signal: int) -> None:
+        """Send a signal to the container's first process; SIGKILL ends its whole process tree. Gone: no error."""
+
+    async def remove_sandbox(self, sandbox_uid: str) -> None:
+        """Kill what still runs in the sandbox, then free its address, folders and logs. Gone: no error.
+
+        Persistent disks stay.
+        """
+
+    async def list_sandboxes(self) -> list[SandboxStatus]:
+        """Everything on this machine, in order of creation."""
+
+    async def next_change(self, seen: int) -> int:
+        """Wait until something changed after the change numbered `seen`, and answer the newest number.
+
+        Numbers grow by one with every container start, container exit and sandbox removal; ask with 0 first. A number
+        from before the machine's restart (larger than the newest) is answered at once.
+        """
+
+    async def run_command(self, container_id: str, command: tuple[str, ...], timeout_seconds: float) -> ExecResult:
+        """Run a command inside a running container and wait for its end (exit code 124 after the timeout)."""
+
+    async def read_log(self, sandbox_uid: str, container: str, attempt: int, offset: int, limit: int) -> bytes:
+        """Up to `limit` bytes of a container's log from `offset`; empty at the end. Raises NotFound."""
+
+
+class Prober(Protocol):
+    """Network probes, made from the node that the pod runs on."""
+
+    async def http_get(self, url: str, headers: dict[str, str], timeout_seconds: float) -> tuple[int, str]:
+        """(status code, first 10 KiB of the body). Raises OSError or TimeoutError when nobody answers."""
+
+    async def tcp_connect(self, host: str, port: int, timeout_seconds: float) -> None:
+        """Open and close a connection. Raises OSError or TimeoutError."""

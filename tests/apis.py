@@ -1,0 +1,97 @@
+"""An API over a memory backend, and manifests to feed it: the fixture behind tests of what the API promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from petset.cluster.api.schema import load_schemas
+from petset.cluster.apiserver.api import Api, make_api
+from petset.cluster.names import seeded_names
+from petset.cluster.network.addresses import loopback_plan
+from petset.cluster.store.memory import MemoryBackend
+
+
+class SetClock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self, seconds: float = 1_767_225_600.0) -> None:  # 2026-01-01T00:00:00Z
+        self.seconds = seconds
+
+    def now(self) -> float:
+        return self.seconds
+
+
+async def new_api(clock: SetClock | None = None) -> Api:
+    """A fresh API with the objects that every cluster has."""
+    return await make_api(
+        MemoryBackend(),
+        schemas=load_schemas(),
+        clock=clock or SetClock(),
+        names=seeded_names(1),
+        addresses=loopback_plan(0),
+    )
+
+
+def manifest_pod(name: str = "a", **spec: Any) -> dict[str, Any]:
+    """A pod as a user would write it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {"containers": [{"name": "main", "image": "luksa/kubia"}], **spec},
+    }
+
+
+def manifest_stateful_set(name: str = "kubia", **spec: Any) -> dict[str, Any]:
+    """The seeds' StatefulSet, with changes to its spec."""
+    template = {
+        "metadata": {"labels": {"app": "kubia"}},
+        "spec": {
+            "containers": [
+                {
+                    "name": "kubia",
+                    "image": "luksa/kubia-pet",
+                    "ports": [{"name": "http", "containerPort": 8080}],
+                    "volumeMounts": [{"name": "data", "mountPath": "/var/data"}],
+                }
+            ]
+        },
+    }
+    claim = {
+        "metadata": {"name": "data"},
+        "spec": {
+            "resources": {"requests": {"storage": "1Mi"}},
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "",
+        },
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": name},
+        "spec": {
+            "serviceName": "kubia",
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "kubia"}},
+            "template": template,
+            "volumeClaimTemplates": [claim],
+            **spec,
+        },
+    }
+
+
+def manifest_service(name: str = "kubia", **spec: Any) -> dict[str, Any]:
+    """A Service that selects the seeds' pods."""
+    ports = [{"name": "http", "port": 80}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": "kubia"}, "ports": ports, **spec},
+    }
+
+
+def causes(details: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    """(field, message) of each cause of an Invalid."""
+    return [(cause["field"], cause["message"]) for cause in details["causes"]]
