@@ -18,7 +18,7 @@ from petset.cluster.errors import NotFound
 
 V2_DOCUMENT = bytes.fromhex("0a03322e3012060a016b12017642004a00")
 """An empty OpenAPI v2 document (swagger, info, no paths) in protobuf, the only encoding that kubectl reads."""
-V2_TYPE = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+V2_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 _PATCH_TYPES = (
     "application/json-patch+json",

@@ -1,0 +1,59 @@
+"""Every controller of a cluster in one process, over one set of shared informers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from petset.cluster import pki
+from petset.cluster.api.kinds import BUILT_IN
+from petset.cluster.assemble.client import http_client
+from petset.cluster.clock import Clock, SystemClock
+from petset.cluster.control.client import Client
+from petset.cluster.control.controller import Controller
+from petset.cluster.control.runner import Informers, Runner
+from petset.cluster.controllers import endpoints, garbage, namespaces, nodes, statefulset, volumes
+from petset.cluster.scheduler import controller as scheduler
+from petset.cluster.settings import ClusterSettings
+
+
+def all_controllers(root_ca: str) -> tuple[Controller, ...]:
+    """Every control loop of a cluster. `root_ca` is what pods need to trust the API server (PEM)."""
+    kinds = tuple(row.kind for row in BUILT_IN if row.kind != "Event")
+    return (
+        statefulset.CONTROLLER,
+        *endpoints.CONTROLLERS,
+        *volumes.CONTROLLERS,
+        *nodes.node_controllers(nodes.NodeTimes()),
+        *namespaces.namespace_controllers(kinds, root_ca),
+        *garbage.garbage_controllers(kinds),
+        scheduler.CONTROLLER,
+    )
+
+
+class ControllerManager:
+    """All controllers over one set of shared informers."""
+
+    def __init__(self, client: Client, clock: Clock, controllers: tuple[Controller, ...]) -> None:
+        self._informers = Informers(client, (kind for each in controllers for kind in each.kinds))
+        self._runners = [Runner(each, client=client, informers=self._informers, clock=clock) for each in controllers]
+
+    async def synced(self) -> None:
+        """Wait until every informer has its first list."""
+        await self._informers.synced()
+
+    async def run(self) -> None:
+        """Reconcile until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._informers.run(), name="informers")
+            for number, runner in enumerate(self._runners):
+                tasks.create_task(runner.run(), name=f"controller {number}")
+
+
+async def run_controllers(settings: ClusterSettings, ready: asyncio.Event) -> None:
+    """Run every controller against the API server."""
+    root_ca = pki.ca_certificate(settings.folder).read_text()
+    async with http_client(settings, pki.CONTROLLER_MANAGER) as client, asyncio.TaskGroup() as tasks:
+        manager = ControllerManager(client, SystemClock(), all_controllers(root_ca))
+        tasks.create_task(manager.run(), name="controller manager")
+        await manager.synced()
+        ready.set()
