@@ -1,0 +1,214 @@
+"""DNS on sockets: UDP and TCP on one explicit address, bytes in and bytes out.
+
+    bind(host, port) ──▶ BoundSockets ──▶ serve(sockets, respond): until cancelled
+                                           ├─ UDP   one datagram, one response
+                                           └─ TCP   a task per connection: length, query, length, response, …
+
+Binding is apart from serving: a port that is taken or forbidden is the caller's error, at once, and the port is known
+before the first await. From then on the kernel queues what arrives, so nothing sent after `bind` is lost.
+
+Guarantees: no packet ends the server; a response that cannot be made is logged and left out. Bounds: MAX_CONNECTIONS
+(a further one is closed at once), IDLE_SECONDS per query of a connection, response included, and
+the transport's high-water mark (64 KiB) of datagrams that the kernel does not take: further responses are dropped,
+as a full network would drop them.
+
+The address is explicit because a socket on 0.0.0.0 answers from an address of the kernel's choice, which a connected
+client never sees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, cast
+
+from petset.dns.responder import Transport
+
+Respond = Callable[[bytes, Transport], bytes | None]
+"""A packet and how it came -> the response, or None for silence."""
+
+MAX_CONNECTIONS = 128
+IDLE_SECONDS = 10.0
+RECEIVE_BUFFER_BYTES = 4 << 20
+"""Holds some ten thousand queries while the loop is busy; the system's default holds 256."""
+PORT_TRIES = 10
+"""How many free UDP ports are tried for one that is free for TCP too, when any port will do."""
+
+log = logging.getLogger(__name__)
+
+
+class SocketMaker(Protocol):
+    """Makes a non-blocking socket of the family that `host` needs, such as `Network.make_socket`."""
+
+    def __call__(self, host: str, *, kind: socket.SocketKind) -> socket.socket: ...
+
+
+def make_host_socket(host: str, *, kind: socket.SocketKind) -> socket.socket:
+    """A socket on this process's own network."""
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
+    made.setblocking(False)
+    return made
+
+
+@dataclass(frozen=True)
+class BoundSockets:
+    """One address and port, bound for UDP and listening for TCP. A context manager that closes both."""
+
+    datagrams: socket.socket
+    connections: socket.socket
+
+    @property
+    def port(self) -> int:
+        return int(self.datagrams.getsockname()[1])
+
+    def __enter__(self) -> BoundSockets:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.datagrams.close()
+        self.connections.close()
+
+
+def bind(host: str, port: int, *, make_socket: SocketMaker = make_host_socket) -> BoundSockets:
+    """Take `host`:`port` for both transports; port 0 is any free one. Raises OSError when that is not to be had."""
+    for _ in range(PORT_TRIES):
+        datagrams = _bound(host, port, kind=socket.SOCK_DGRAM, make_socket=make_socket)
+        try:
+            taken = datagrams.getsockname()[1]
+            connections = _bound(host, taken, kind=socket.SOCK_STREAM, make_socket=make_socket)
+        except OSError as error:
+            datagrams.close()
+            # The free UDP port may be somebody's TCP port: then another one.
+            if port == 0 and error.errno == errno.EADDRINUSE:
+                continue
+            raise
+        return BoundSockets(datagrams, connections)
+    raise OSError(errno.EADDRINUSE, f"no port of {host} is free for both UDP and TCP")
+
+
+def _bound(host: str, port: int, *, kind: socket.SocketKind, make_socket: SocketMaker) -> socket.socket:
+    made = make_socket(host, kind=kind)
+    try:
+        if kind == socket.SOCK_STREAM:
+            # Connections of an earlier run that linger in TIME_WAIT must not hold the port.
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((host, port))
+            made.listen(MAX_CONNECTIONS)
+        else:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+            made.bind((host, port))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+async def serve(
+    sockets: BoundSockets,
+    respond: Respond,
+    *,
+    max_connections: int = MAX_CONNECTIONS,
+    idle_seconds: float = IDLE_SECONDS,
+) -> None:
+    """Answer on both sockets until cancelled; they are closed then."""
+    safe = _guarded(respond)
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: _Datagrams(safe), sock=sockets.datagrams
+    )
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            connections = _Connections(safe, tasks, max_connections=max_connections, idle_seconds=idle_seconds)
+            server = await asyncio.start_server(connections.accept, sock=sockets.connections)
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                # Not `async with server`: from Python 3.12 on that waits for the connections, which the TaskGroup
+                # ends only after this block.
+                server.close()
+    finally:
+        transport.close()
+
+
+def _guarded(respond: Respond) -> Respond:
+    """A bug behind one packet costs that packet its response, never the server."""
+
+    def safe(packet: bytes, transport: Transport) -> bytes | None:
+        try:
+            return respond(packet, transport)
+        except Exception:
+            log.exception("no response to a DNS packet of %d bytes by %s", len(packet), transport.name)
+            return None
+
+    return safe
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    """The UDP half."""
+
+    transport: asyncio.DatagramTransport
+
+    def __init__(self, respond: Respond) -> None:
+        self._respond = respond
+        self._is_full = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        response = self._respond(data, Transport.UDP)
+        if response is not None and not self._is_full:
+            self.transport.sendto(response, addr)
+
+    def error_received(self, exc: Exception) -> None:
+        """One response could not be sent (its client is gone): the client asks again, or not."""
+        log.debug("a DNS response was not sent: %s", exc)
+
+
+class _Connections:
+    """The TCP half: accepts while there is room, one task each in the server's TaskGroup."""
+
+    def __init__(
+        self, respond: Respond, tasks: asyncio.TaskGroup, *, max_connections: int, idle_seconds: float
+    ) -> None:
+        self._respond = respond
+        self._tasks = tasks
+        self._max_connections = max_connections
+        self._idle_seconds = idle_seconds
+        self._open = 0
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._open >= self._max_connections:
+            writer.close()
+            return
+        self._open += 1
+        self._tasks.create_task(self._converse(reader, writer), name="dns connection")
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Query after query, until the client leaves, is idle for too long, or sends no query (RFC 7766)."""
+        try:
+            while True:
+                async with asyncio.timeout(self._idle_seconds):
+                    query = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+                    response = self._respond(query, Transport.TCP)
+                    if response is None:
+                        return
+                    writer.write(len(response).to_bytes(2, "big") + response)
+                    await writer.drain()
+        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
+            log.debug("a DNS connection ended: %s", type(error).__name__)
+        finally:
+            self._open -= 1
+            writer.close()
