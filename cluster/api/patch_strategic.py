@@ -102,6 +102,8 @@ def _delete_scalars(target: dict[str, Any], name: str, values: list[Any]) -> Non
 
 def _merge_lists(live: list[Any] | None, patch: list[Any], *, rule: FieldRule, order: list[Any] | None) -> list[Any]:
     """The merged list; `live` is None when there is none to merge into, so that the patch's list is taken as it is."""
+    if live is None and order is None:
+        return [_literal(element) for element in patch if _directive(element) is None]
     before = live or []
     if not before and not patch:
         return []

@@ -53,15 +53,15 @@ def format_quantity(value: Fraction | int, *, binary: bool = False) -> str:
 
     In binary notation amounts below 1024 and fractions fall back to decimal, as in Kubernetes.
     """
-    if binary and abs(value) >= 1024 and Fraction(value).denominator == 1:
-        power = 0
-        whole = int(value)
-        while whole % 1024 == 0 and power < 6:
-            whole, power = whole // 1024, power + 1
-        return f"{whole}{['', *_BINARY][power]}"
+    exact = Fraction(value)
+    if binary and abs(exact) >= 1024 and exact.denominator == 1:
+        number, power = exact.numerator, 0
+        while number % 1024 == 0 and power < 6:
+            number, power = number // 1024, power + 1
+        return f"{number}{['', *_BINARY][power]}"
     if value == 0:
         return "0"
-    nanos = _away_from_zero(Fraction(value) * _NANO)
+    nanos = _away_from_zero(exact * _NANO)
     suffix, exponent = next(
         (suffix, exponent) for suffix, exponent in reversed(_DECIMAL.items()) if nanos % 10 ** (exponent + 9) == 0
     )

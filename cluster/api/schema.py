@@ -19,6 +19,7 @@ import orjson
 from petset.cluster.api.fields import FieldError, required
 from petset.cluster.api.kinds import Kind
 from petset.cluster.api.objects import Object
+from petset.cluster.api.patch_schema import DefinitionsPatchSchema
 
 RELEASE = "1.33.0"
 """The Kubernetes release whose definitions are served and whose version number petset reports."""
@@ -39,6 +40,7 @@ class Schemas:
     def __init__(self, definitions: dict[str, Any]) -> None:
         self.definitions = definitions
         self._validators: dict[str, jsonschema_rs.Validator] = {}
+        self._patch_schemas: dict[str, DefinitionsPatchSchema] = {}
         self._names: dict[tuple[str, str, str], str] = {}
         for name, definition in definitions.items():
             rows = definition.get("x-kubernetes-group-version-kind") or []
@@ -49,6 +51,13 @@ class Schemas:
     def definition_name(self, kind: Kind) -> str | None:
         """The definition of a kind, e.g. `io.k8s.api.apps.v1.StatefulSet`."""
         return self._names.get((kind.group, kind.version, kind.kind))
+
+    def patch_schema(self, kind: Kind) -> DefinitionsPatchSchema | None:
+        """How a strategic patch merges this kind's lists; None for kinds without a definition."""
+        name = self.definition_name(kind)
+        if name is not None and name not in self._patch_schemas:
+            self._patch_schemas[name] = DefinitionsPatchSchema(self.definitions, name)
+        return self._patch_schemas[name] if name is not None else None
 
     def check(self, kind: Kind, obj: Object) -> Findings:
         """Compare an object with its kind's schema. Kinds without a definition accept anything."""

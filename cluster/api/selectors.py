@@ -315,10 +315,18 @@ def field_text(obj: Mapping[str, Any], path: str) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def forgiving_selector_of(label_selector: Mapping[str, Any] | None) -> LabelMatcher:
+    """As `selector_of`, for stored objects: a selector that cannot be evaluated selects nothing."""
+    try:
+        return selector_of(label_selector)
+    except BadRequest:
+        return NOTHING
+
+
 def node_selector_matches(selector: Mapping[str, Any] | None, node: Mapping[str, Any]) -> bool:
     """A `v1.NodeSelector` on a node: any term is enough, an empty term matches nothing, no selector everything.
 
-    Raises BadRequest for an expression that cannot be evaluated.
+    A term that cannot be evaluated matches nothing, as in component-helpers' nodeaffinity.
     """
     if selector is None:
         return True
@@ -332,6 +340,9 @@ def node_term_matches(term: Mapping[str, Any], node: Mapping[str, Any]) -> bool:
         return False
     labels = node["metadata"].get("labels") or {}
     fields = {"metadata.name": node["metadata"]["name"]}
-    return all(requirement_of(each).matches(labels) for each in by_label) and all(
-        requirement_of(each).matches(fields) for each in by_field
-    )
+    try:
+        return all(requirement_of(each).matches(labels) for each in by_label) and all(
+            requirement_of(each).matches(fields) for each in by_field
+        )
+    except BadRequest:
+        return False

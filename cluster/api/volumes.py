@@ -12,7 +12,7 @@ from typing import Any
 
 from petset.cluster.api.objects import Object, annotations_of, is_terminating, labels_of, name_of, namespace_of, uid_of
 from petset.cluster.api.quantities import amount
-from petset.cluster.api.selectors import node_selector_matches, selector_of
+from petset.cluster.api.selectors import forgiving_selector_of, node_selector_matches
 
 BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
 BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
@@ -23,6 +23,8 @@ BETA_STORAGE_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
 CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 IS_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
+DISK_FINALIZER = "external-provisioner.volume.kubernetes.io/finalizer"
+"""On every provisioned volume from its creation; whoever removes its data drops it afterwards."""
 
 
 def class_of(obj: Mapping[str, Any]) -> str | None:
@@ -161,7 +163,7 @@ def _is_free_for(volume: Object, claim: Object) -> bool:
     if (class_of(volume) or "") != (class_of(claim) or ""):
         return False
     selector = claim["spec"].get("selector")
-    return selector is None or selector_of(selector).matches(labels_of(volume))
+    return selector is None or forgiving_selector_of(selector).matches(labels_of(volume))
 
 
 def _mode(obj: Object) -> str:

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from petset.cluster.api.defaults import fill_defaults
 from petset.cluster.api.fields import invalid
 from petset.cluster.api.kinds import Kind
-from petset.cluster.api.objects import Object, annotations_of, is_terminating
+from petset.cluster.api.objects import Object, is_terminating
 from petset.cluster.api.quality import quality_of_service
 from petset.cluster.api.times import format_time
 from petset.cluster.api.validation import validate, validate_update
+from petset.cluster.api.volumes import class_of, default_class
 from petset.cluster.apiserver.service_addresses import ServiceAddresses
 from petset.cluster.clock import Clock
 from petset.cluster.errors import Conflict, Forbidden, NotFound
@@ -154,18 +155,10 @@ class Admission:
         if old is not None:
             return
         _add_finalizer(claim, "kubernetes.io/pvc-protection")
-        if "storageClassName" in claim["spec"] or "volume.beta.kubernetes.io/storage-class" in annotations_of(claim):
+        if class_of(claim) is not None:
             return
-        marked = [
-            each
-            for each in self._backend.objects("storageclasses.storage.k8s.io")
-            if annotations_of(each).get("storageclass.kubernetes.io/is-default-class") == "true"
-        ]
-        # The newest default class wins; equal ages are decided by name (storage/defaultstorageclass).
-        marked.sort(key=lambda each: each["metadata"]["name"])
-        marked.sort(key=lambda each: str(each["metadata"]["creationTimestamp"]), reverse=True)
-        if marked:
-            claim["spec"]["storageClassName"] = marked[0]["metadata"]["name"]
+        if found := default_class(self._backend.objects("storageclasses.storage.k8s.io")):
+            claim["spec"]["storageClassName"] = found["metadata"]["name"]
 
     def _admit_volume(self, volume: Object, old: Object | None) -> None:
         if old is None:

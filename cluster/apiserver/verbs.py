@@ -21,7 +21,6 @@ import orjson
 from petset.cluster.api.kinds import Kind, Registry
 from petset.cluster.api.objects import Object, is_terminating
 from petset.cluster.api.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
-from petset.cluster.api.patch_schema import DefinitionsPatchSchema
 from petset.cluster.api.schema import Schemas
 from petset.cluster.api.selectors import parse_field_selector, parse_label_selector
 from petset.cluster.apiserver.admission import Admission
@@ -192,13 +191,12 @@ class Verbs:
             case "json":
                 patched = apply_json_patch(old, body)
             case "strategic":
-                name = self.schemas.definition_name(kind)
-                if name is None:
+                schema = self.schemas.patch_schema(kind)
+                if schema is None:
                     raise UnsupportedMediaType(
                         "the body of the request was in an unknown format - accepted media types include: "
                         "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
                     )
-                schema = DefinitionsPatchSchema(self.schemas.definitions, name)
                 patched = apply_strategic_patch(old, body, schema)
             case _:
                 raise InternalError(f"unknown patch type {patch_type}")

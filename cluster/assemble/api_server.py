@@ -8,7 +8,6 @@ import socket
 
 import aiohttp
 from aiohttp import web
-from aiohttp.abc import AbstractAccessLogger
 
 from petset.cluster import pki
 from petset.cluster.api.schema import load_schemas
@@ -50,7 +49,6 @@ async def _serve(
     runner = web.AppRunner(
         application,
         handler_cancellation=True,
-        access_log_class=AbstractAccessLogger,
         access_log=None,
         shutdown_timeout=SHUTDOWN_SECONDS,
     )

@@ -18,14 +18,14 @@ from petset.cluster.settings import ClusterSettings
 
 def all_controllers(root_ca: str) -> tuple[Controller, ...]:
     """Every control loop of a cluster. `root_ca` is what pods need to trust the API server (PEM)."""
-    kinds = tuple(row.kind for row in BUILT_IN if row.kind != "Event")
+    collected = tuple(row for row in BUILT_IN if row.kind != "Event")
     return (
         statefulset.CONTROLLER,
         *endpoints.CONTROLLERS,
         *volumes.CONTROLLERS,
         *nodes.node_controllers(nodes.NodeTimes()),
-        *namespaces.namespace_controllers(kinds, root_ca),
-        *garbage.garbage_controllers(kinds),
+        *namespaces.namespace_controllers(BUILT_IN, root_ca),
+        *garbage.garbage_controllers(collected),
         scheduler.CONTROLLER,
     )
 

@@ -10,7 +10,7 @@ from petset.cluster.assemble.client import http_client
 from petset.cluster.clock import SystemClock
 from petset.cluster.kubelet.agent import Kubelet
 from petset.cluster.kubelet.config import KubeletConfig, NodeIdentity
-from petset.cluster.kubelet.prober import NodeProber
+from petset.cluster.kubelet.prober import network_prober
 from petset.cluster.kubelet.runtime import Runtime
 from petset.cluster.network.addresses import AddressPlan
 from petset.cluster.network.loopback import LoopbackNetwork
@@ -23,16 +23,16 @@ async def run_kubelet(settings: ClusterSettings, node_name: str, runtime: Runtim
     network = LoopbackNetwork(settings.addresses, number)
     async with (
         http_client(settings, pki.node_user(node_name), network) as client,
-        NodeProber(network) as prober,
+        network_prober(network) as prober,
         asyncio.TaskGroup() as tasks,
     ):
         kubelet = Kubelet(
             node_identity(settings.name, settings.addresses, number),
+            kubelet_config(settings.addresses, settings.dns_port),
             client=client,
             runtime=runtime,
             prober=prober,
             clock=SystemClock(),
-            config=kubelet_config(settings.addresses, settings.dns_port),
         )
         tasks.create_task(kubelet.run(), name=f"kubelet {node_name}")
         ready.set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from types import TracebackType
 
 from petset.cluster.api.schema import load_schemas
@@ -21,9 +21,10 @@ from petset.cluster.store.backend import Backend
 
 
 class LocalCluster:
-    """API, controllers and kubelets in one process, over one backend; `runtimes` maps node names to machines.
+    """API, controllers and kubelets over one backend; `runtimes` maps node names to machines.
 
-    `async with` starts everything and ends it; `client` is how a user would speak to it.
+    `async with` starts everything and ends it; any part may be crashed and started again in between. A part that fails
+    by itself is reported when the cluster ends.
     """
 
     def __init__(
@@ -34,9 +35,10 @@ class LocalCluster:
         self._clock = clock
         self._names = names
         self._addresses = addresses
-        self._runtimes = runtimes
+        self._runtimes = dict(runtimes)
         self._prober = prober
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ended: list[asyncio.Task[None]] = []
         self._apis: list[Api] = []
 
     @property
@@ -45,44 +47,59 @@ class LocalCluster:
 
     @property
     def client(self) -> Client:
+        """How a user speaks to the cluster."""
         return LoopbackClient(self.api)
 
     async def __aenter__(self) -> LocalCluster:
-        self._apis = [
-            await make_api(
-                self._backend,
-                schemas=load_schemas(),
-                clock=self._clock,
-                names=self._names,
-                addresses=self._addresses,
-            )
-        ]
+        api = await make_api(
+            self._backend, schemas=load_schemas(), clock=self._clock, names=self._names, addresses=self._addresses
+        )
+        self._apis.append(api)
         self.start_controllers()
-        for number, (node, runtime) in enumerate(self._runtimes.items(), start=1):
-            kubelet = Kubelet(
-                node_identity("local", self._addresses, number),
-                client=self.client,
-                runtime=runtime,
-                prober=self._prober,
-                clock=self._clock,
-                config=kubelet_config(self._addresses, 53),
-            )
-            self._tasks.append(asyncio.create_task(kubelet.run(), name=f"kubelet {node}"))
+        for node in self._runtimes:
+            self.start_kubelet(node)
         return self
-
-    def start_controllers(self) -> asyncio.Task[None]:
-        """Start the controllers with cold caches; cancel the task to crash them."""
-        manager = ControllerManager(self.client, self._clock, all_controllers("local root"))
-        task = asyncio.create_task(manager.run(), name="controllers")
-        self._tasks.append(task)
-        return task
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        for name in list(self._tasks):
+            self._crash(name)
+        results = await asyncio.gather(*self._ended, return_exceptions=True)
         failures = [each for each in results if isinstance(each, Exception)]
         if failures and error is None:
             raise failures[0]
+
+    def start_controllers(self) -> None:
+        """Start every controller with cold caches."""
+        manager = ControllerManager(self.client, self._clock, all_controllers("local root"))
+        self._start("controllers", manager.run())
+
+    def crash_controllers(self) -> None:
+        """End the controllers where they stand."""
+        self._crash("controllers")
+
+    def start_kubelet(self, node: str) -> None:
+        """Start a node's kubelet over its machine, whatever runs there."""
+        number = list(self._runtimes).index(node) + 1
+        kubelet = Kubelet(
+            node_identity("local", self._addresses, number),
+            kubelet_config(self._addresses, 53),
+            client=self.client,
+            runtime=self._runtimes[node],
+            prober=self._prober,
+            clock=self._clock,
+        )
+        self._start(f"kubelet {node}", kubelet.run())
+
+    def crash_kubelet(self, node: str) -> None:
+        """End a kubelet where it stands; what runs on its machine runs on."""
+        self._crash(f"kubelet {node}")
+
+    def _start(self, name: str, part: Coroutine[None, None, None]) -> None:
+        self._tasks[name] = asyncio.create_task(part, name=name)
+
+    def _crash(self, name: str) -> None:
+        task = self._tasks.pop(name)
+        task.cancel()
+        self._ended.append(task)

@@ -1,0 +1,160 @@
+"""What turns a fresh fork of the warm parent into a container: the few steps between fork and the program.
+
+    fork ─► own session ─► dies with the parent ─► inherits its orphans ─► files closed, output to its log
+         ─► folder, environment ─► "I am up" (the report pipe closes) ─► exec, or call the Python function
+
+The first process is the subreaper of everything it starts, as PID 1 is in a container: what its programs leave behind
+becomes its child, so a container is always one tree below its first process. A Python program ends with the return of
+its function: output is flushed, `atexit` handlers and daemon threads are not waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import importlib
+import inspect
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NoReturn
+
+from petset.cluster.node import kernel
+
+START_ERROR_EXIT_CODE = 128
+"""What a container counts as exited with when its program could not be started (containerd's StartError)."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One process tree to start: `python` (`module:function`, called with `argv` as sys.argv) or else exec of `argv`.
+
+    Output is appended to the file `log`; without one it is captured (see warm_parent.OUTPUT_BYTES). `inside` names
+    the container that a command belongs to; it ends with it.
+    """
+
+    id: str
+    argv: tuple[str, ...]
+    cwd: str
+    python: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
+    log: str = ""
+    inside: str = ""
+
+    def to_message(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> Launch:
+        return cls(**{**message, "argv": tuple(message["argv"])})
+
+
+def become(launch: Launch, *, parent_pid: int, output_fd: int, report_fd: int) -> NoReturn:
+    """Never returns. A start that fails is told on the report pipe in words; an empty report means success."""
+    try:
+        _settle(launch, parent_pid=parent_pid, output_fd=output_fd, report_fd=report_fd)
+        if launch.python:
+            os.close(report_fd)
+            _run_python(launch.python)
+        os.execvpe(launch.argv[0], launch.argv, launch.env)
+    except (OSError, ValueError) as error:
+        os.write(report_fd, _start_error(launch, error).encode()[:4096])
+    except BaseException:
+        os.write(report_fd, traceback.format_exc(limit=3).encode()[:4096])
+    finally:
+        os._exit(START_ERROR_EXIT_CODE)
+
+
+def _settle(launch: Launch, *, parent_pid: int, output_fd: int, report_fd: int) -> None:
+    os.setsid()
+    os.umask(0o022)
+    kernel.die_with_parent(signal.SIGKILL, parent_pid)
+    kernel.become_subreaper()
+    kernel.name_process(launch.title)
+    _reset_signals(for_exec=not launch.python)
+    output = output_fd if output_fd >= 0 else os.open(launch.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    _close_all_but(0, 1, 2, report_fd)
+    os.chdir(launch.cwd)
+    sys.argv = [*launch.argv]
+    os.environ.clear()
+    os.environ.update(launch.env)
+
+
+def _reset_signals(*, for_exec: bool) -> None:
+    """The warm parent's handlers are not the program's; Python itself ignores SIGPIPE, others expect to die of it."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL if for_exec else signal.default_int_handler)
+    if for_exec:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _close_all_but(*kept: int) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in kept:
+            try:
+                os.close(int(name))
+            except OSError as error:  # the listing's own descriptor is gone by now
+                if error.errno != errno.EBADF:
+                    raise
+
+
+def _run_python(target: str) -> NoReturn:
+    gc.enable()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper, as Python starts with
+    exit_code = 1
+    try:
+        exit_code = _call(target)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _flush_and_exit(exit_code)
+
+
+def _call(target: str) -> int:
+    """The exit code of the function: what it returns or gives to sys.exit, by Python's own rules."""
+    module, _, name = target.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+        result = asyncio.run(function()) if inspect.iscoroutinefunction(function) else function()
+    except SystemExit as end:
+        result = end.code
+    if result is None or isinstance(result, int):
+        return int(result or 0) & 0xFF
+    print(result, file=sys.stderr)
+    return 1
+
+
+def _flush_and_exit(exit_code: int) -> NoReturn:
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):  # the program closed its output, or the disk is full
+        exit_code = exit_code or 120  # what Python itself exits with when that flush fails
+    finally:
+        os._exit(exit_code)
+
+
+def _start_error(launch: Launch, error: OSError | ValueError) -> str:
+    """In the words of runc, which users of Kubernetes know."""
+    program = launch.argv[0] if launch.argv else ""
+    if not isinstance(error, OSError):
+        return f'exec: "{program}": {error}'
+    reason = (error.strerror or str(error)).lower()
+    if error.filename == launch.cwd:
+        return f'chdir to cwd ("{launch.cwd}"): {reason}'
+    if error.filename == launch.log:
+        return f'open log ("{launch.log}"): {reason}'
+    if error.errno == errno.ENOENT and "/" not in program:
+        return f'exec: "{program}": executable file not found in $PATH'
+    return f'exec: "{program}": {reason}'

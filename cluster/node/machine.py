@@ -1,0 +1,357 @@
+"""An emulated machine: the `Runtime` of one kubelet, with real processes, files and addresses.
+
+    kubelet ── run_sandbox ────► address (Network), folders and files (sandbox.py)
+            ── start_container ► program (images.py) ─► a fork of the warm parent (warm_parent.py)
+            ◄─ next_change ───── starts, exits and removals, numbered
+            ── list_sandboxes ─► what is there now
+
+State is changed in plain functions, without an `await` inside, by the two futures of each process (started, ended)
+and by the calls; so a caller that gives up half-way leaves nothing half-done, and repeating a call is safe.
+
+The warm parent is supervised: when it dies, all containers have exited with signal 9 and another one is booted;
+calls that need it wait for that, READY_SECONDS at the most. The machine remembers nothing over a restart of its own:
+all its processes are dead by then (warm_parent.py), and it begins with an empty folder. Persistent disks stay.
+
+Bounds: of each container, the newest KEPT_ATTEMPTS attempts are kept (records, logs, private files);
+MAX_COMMANDS commands run at a time, further ones wait for their turn; logs grow without a bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from petset.cluster.api.cri import (
+    ContainerSpec,
+    ContainerStatus,
+    ExecResult,
+    Image,
+    RuntimeFailure,
+    SandboxSpec,
+    SandboxStatus,
+)
+from petset.cluster.clock import Clock
+from petset.cluster.errors import NotFound
+from petset.cluster.network.network import Network, PodNetwork
+from petset.cluster.node.containers import Container, Sandbox, container_id, make_launch
+from petset.cluster.node.images import Catalogue
+from petset.cluster.node.sandbox import PodFolder, container_paths, one_name
+from petset.cluster.node.warm_link import Exit, WarmLink
+
+READY_SECONDS = 20.0
+REMOVE_SECONDS = 10.0
+KEPT_ATTEMPTS = 2
+MAX_COMMANDS = 64
+MAX_LOG_READ_BYTES = 4 * 1024 * 1024
+TIMEOUT_EXIT_CODE = 124
+NOT_FOUND_EXIT_CODE = 127
+_BOOT_BACKOFF_SECONDS = (0.0, 0.1, 0.5, 1.0, 5.0)
+
+
+class Machine:
+    """Node `name`'s machine; `async with` boots it and ends it with everything on it.
+
+    `folder` is its own and is emptied at the start; `volumes` is the cluster's.
+    """
+
+    def __init__(
+        self, name: str, *, folder: Path, volumes: Path, network: Network, catalogue: Catalogue, clock: Clock
+    ) -> None:
+        self.name = name
+        self._folder = folder
+        self._volumes = volumes
+        self._network = network
+        self._catalogue = catalogue
+        self._clock = clock
+        self._sandboxes: dict[str, Sandbox] = {}
+        self._changes = 0
+        self._changed = asyncio.Event()
+        self._link: WarmLink | None = None
+        """None while a warm parent is being booted."""
+        self._linked = asyncio.Event()
+        self._command_turns = asyncio.Semaphore(MAX_COMMANDS)
+        self._command_numbers = count(1)
+        self._trash_numbers = count(1)
+        self._running = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self._empty_folder)
+        supervisor = asyncio.create_task(self._supervise(), name=f"{self.name}: warm parent")
+        supervisor.add_done_callback(self._supervisor_ended)
+        self._running.push_async_callback(self._stop, supervisor)
+        try:
+            await self._wait_link()
+        except BaseException:
+            await self._running.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._running.aclose()
+
+    # -- Runtime --------------------------------------------------------------------------------------------------
+
+    async def pull_image(self, reference: str) -> Image:
+        return self._catalogue.find(reference)[0]
+
+    async def run_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
+        sandbox = self._sandboxes.get(spec.uid)
+        if sandbox is None:
+            sandbox = self._sandboxes[spec.uid] = self._make_sandbox(spec)
+        return sandbox.status()
+
+    async def start_container(self, sandbox_uid: str, spec: ContainerSpec) -> ContainerStatus:
+        """A program that cannot be started leaves a container that exited with code 128, and raises RuntimeFailure."""
+        sandbox = self._sandbox(sandbox_uid)
+        container = sandbox.containers.get((spec.name, spec.attempt))
+        if container is None:
+            link = await self._wait_link()
+            sandbox = self._sandbox(sandbox_uid)
+            container = sandbox.containers.get((spec.name, spec.attempt)) or self._start(link, sandbox, spec)
+        await asyncio.shield(container.process.started)
+        if container.start_error:
+            raise RuntimeFailure(f"failed to start container {spec.name!r}: {container.start_error}")
+        return container.status
+
+    async def signal_container(self, container_id: str, signal: int) -> None:
+        container = self._find(container_id)
+        if container is not None and self._link is not None:
+            self._link.signal(container_id, signal)
+
+    async def remove_sandbox(self, sandbox_uid: str) -> None:
+        sandbox = self._sandboxes.get(sandbox_uid)
+        if sandbox is None:
+            return
+        sandbox.removing = True
+        await self._kill_all(sandbox)
+        if self._sandboxes.get(sandbox_uid) is not sandbox:  # somebody else removed it meanwhile
+            return
+        del self._sandboxes[sandbox_uid]
+        if sandbox.network_key:
+            self._network.detach_pod(sandbox.network_key)
+        trash = self._folder / "trash" / str(next(self._trash_numbers))
+        os.rename(sandbox.folder.root, trash)
+        self._change()
+        await asyncio.to_thread(shutil.rmtree, trash, ignore_errors=True)
+
+    async def list_sandboxes(self) -> list[SandboxStatus]:
+        return [sandbox.status() for sandbox in self._sandboxes.values()]
+
+    async def next_change(self, seen: int) -> int:
+        while seen == self._changes:
+            await self._changed.wait()
+        return self._changes
+
+    async def run_command(self, container_id: str, command: tuple[str, ...], timeout_seconds: float) -> ExecResult:
+        """Run a program of the host in the container's environment and folder; what it leaves behind is killed."""
+        container = self._find(container_id)
+        link = self._link
+        if container is None or container.status.state != "running" or link is None:
+            raise RuntimeFailure(f"container {container_id} is not running")
+        async with self._command_turns:
+            return await self._run(link, container, command, timeout_seconds)
+
+    async def read_log(self, sandbox_uid: str, container: str, attempt: int, offset: int, limit: int) -> bytes:
+        """At most MAX_LOG_READ_BYTES at a time."""
+        sandbox = self._sandboxes.get(sandbox_uid)
+        if sandbox is None or (container, attempt) not in sandbox.containers:
+            raise NotFound(f"no log of container {container!r}, attempt {attempt}")
+        try:
+            with sandbox.folder.log(container, attempt).open("rb") as file:
+                return os.pread(file.fileno(), min(limit, MAX_LOG_READ_BYTES), offset)
+        except FileNotFoundError:  # it never started
+            return b""
+
+    # -- the machine's other side ---------------------------------------------------------------------------------
+
+    @property
+    def warm_parent_pid(self) -> int:
+        """The process that all containers come from, 0 while there is none. Killing it kills them all."""
+        return self._link.pid if self._link is not None else 0
+
+    # -- sandboxes ------------------------------------------------------------------------------------------------
+
+    def _sandbox(self, uid: str) -> Sandbox:
+        sandbox = self._sandboxes.get(uid)
+        if sandbox is None or sandbox.removing:
+            raise RuntimeFailure(f"no sandbox {uid} on {self.name}")
+        return sandbox
+
+    def _make_sandbox(self, spec: SandboxSpec) -> Sandbox:
+        folder = PodFolder(self._folder / "pods" / one_name(spec.uid, "pod"), self._volumes)
+        network_key = "" if spec.host_network else self._free_network_key(spec)
+        try:
+            network = self._network.attach_pod(network_key) if network_key else self._own_network()
+        except LookupError as error:
+            raise RuntimeFailure(f"no address for pod {spec.namespace}/{spec.name}: {error}") from error
+        try:
+            folder.create(spec, network.address)
+        except (OSError, RuntimeFailure) as error:
+            self._network.detach_pod(network_key)
+            shutil.rmtree(folder.root, ignore_errors=True)
+            raise RuntimeFailure(f"cannot prepare pod {spec.namespace}/{spec.name}: {error}") from error
+        return Sandbox(spec, folder, network, network_key, created_at=self._clock.now())
+
+    def _own_network(self) -> PodNetwork:
+        """What a pod on the host's network lives on: the machine's address, and not all addresses of the stack."""
+        return PodNetwork(self._network.node_address, environment={"PET_BIND": self._network.node_address})
+
+    def _free_network_key(self, spec: SandboxSpec) -> str:
+        """The pod's name; one of its own while a predecessor of that name is still here (a forced deletion)."""
+        key = f"{spec.namespace}/{spec.name}"
+        in_use = any(sandbox.network_key == key for sandbox in self._sandboxes.values())
+        return f"{key}/{spec.uid}" if in_use else key
+
+    async def _kill_all(self, sandbox: Sandbox) -> None:
+        alive = [container for container in sandbox.containers.values() if not container.process.ended.done()]
+        for container in alive:
+            if self._link is not None:
+                self._link.signal(container.process.id, signal.SIGKILL)
+        if not alive:
+            return
+        _, pending = await asyncio.wait([container.process.ended for container in alive], timeout=REMOVE_SECONDS)
+        if pending:
+            raise RuntimeFailure(f"{len(pending)} containers of pod {sandbox.spec.name} do not die")
+
+    # -- containers -----------------------------------------------------------------------------------------------
+
+    def _find(self, container_id: str) -> Container | None:
+        everyone = (each for sandbox in self._sandboxes.values() for each in sandbox.containers.values())
+        return next((container for container in everyone if container.status.id == container_id), None)
+
+    def _start(self, link: WarmLink, sandbox: Sandbox, spec: ContainerSpec) -> Container:
+        image, program = self._catalogue.find(spec.image)
+        self._forget_old_attempts(sandbox, spec)
+        its_id = container_id(sandbox.spec.uid, spec.name, spec.attempt)
+        try:
+            paths = container_paths(sandbox.folder, spec, sandbox.volumes)
+            launch = make_launch(its_id, spec=spec, program=program, sandbox=sandbox, paths=paths)
+        except OSError as error:
+            raise RuntimeFailure(f"cannot prepare container {spec.name!r}: {error}") from error
+        status = ContainerStatus(
+            id=its_id,
+            name=spec.name,
+            image=spec.image,
+            image_id=image.id,
+            attempt=spec.attempt,
+            state="created",
+        )
+        container = Container(status, launch, link.launch(launch))
+        sandbox.containers[spec.name, spec.attempt] = container
+        container.process.started.add_done_callback(lambda future: self._record_start(container, future.result()))
+        container.process.ended.add_done_callback(lambda future: self._record_exit(container, future.result()))
+        return container
+
+    def _forget_old_attempts(self, sandbox: Sandbox, spec: ContainerSpec) -> None:
+        for (name, attempt), container in [*sandbox.containers.items()]:
+            old = name == spec.name and attempt <= spec.attempt - KEPT_ATTEMPTS
+            if old and container.status.state == "exited":
+                sandbox.folder.forget_attempt(name, attempt)
+                del sandbox.containers[name, attempt]
+
+    def _record_start(self, container: Container, pid: int) -> None:
+        if pid == 0:  # it never ran; its end, with the reason, follows
+            return
+        container.status = replace(container.status, state="running", pid=pid, started_at=self._clock.now())
+        self._change()
+
+    def _record_exit(self, container: Container, how: Exit) -> None:
+        container.start_error = how.start_error
+        container.status = replace(
+            container.status,
+            state="exited",
+            finished_at=self._clock.now(),
+            exit_code=how.exit_code,
+            signal=how.signal,
+            message=how.message,
+        )
+        self._change()
+
+    async def _run(
+        self, link: WarmLink, container: Container, command: tuple[str, ...], timeout_seconds: float
+    ) -> ExecResult:
+        command_id = f"{container.status.id}/{next(self._command_numbers)}"
+        process = link.launch(
+            replace(container.launch, id=command_id, argv=command, python="", log="", inside=container.status.id)
+        )
+        try:
+            await asyncio.wait([process.ended], timeout=timeout_seconds)
+            timed_out = not process.ended.done()
+        finally:
+            link.signal(command_id, signal.SIGKILL)  # also when the caller gave up
+        await asyncio.wait([process.ended], timeout=REMOVE_SECONDS)
+        if not process.ended.done():  # not even SIGKILL ended it
+            return ExecResult(TIMEOUT_EXIT_CODE)
+        how = process.ended.result()
+        if timed_out:
+            return ExecResult(TIMEOUT_EXIT_CODE, how.output)
+        if how.start_error:
+            return ExecResult(NOT_FOUND_EXIT_CODE, how.start_error.encode())
+        return ExecResult(how.exit_code, how.output)
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    def _empty_folder(self) -> None:
+        for name in ("pods", "trash"):
+            shutil.rmtree(self._folder / name, ignore_errors=True)
+            (self._folder / name).mkdir(parents=True)
+        self._volumes.mkdir(parents=True, exist_ok=True)
+
+    async def _supervise(self) -> None:
+        """Boot a warm parent whenever there is none; boots that fail in a row wait ever longer."""
+        failures = 0
+        while True:
+            await asyncio.sleep(_BOOT_BACKOFF_SECONDS[min(failures, len(_BOOT_BACKOFF_SECONDS) - 1)])
+            try:
+                link = await WarmLink.boot(log=self._log, modules=self._catalogue.python_modules)
+            except RuntimeFailure:  # the reason is in its log
+                failures += 1
+                continue
+            failures = 0
+            self._link = link
+            self._linked.set()
+            try:
+                await link.wait_dead()
+            except asyncio.CancelledError:
+                await link.close()
+                raise
+            finally:
+                self._link = None
+                self._linked.clear()
+
+    async def _wait_link(self) -> WarmLink:
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                while self._link is None:
+                    await self._linked.wait()
+        except TimeoutError:
+            raise RuntimeFailure(f"the container runtime of {self.name} does not start; see {self._log}") from None
+        return self._link
+
+    async def _stop(self, supervisor: asyncio.Task[None]) -> None:
+        supervisor.cancel()
+        await asyncio.wait([supervisor])
+
+    def _supervisor_ended(self, supervisor: asyncio.Task[None]) -> None:
+        if not supervisor.cancelled() and (error := supervisor.exception()):  # a bug; calls fail after READY_SECONDS
+            message = f"{self.name} lost its container runtime"
+            supervisor.get_loop().call_exception_handler({"message": message, "exception": error})
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "warm-parent.log"
+
+    def _change(self) -> None:
+        self._changes += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
