@@ -12,6 +12,7 @@ from petset.cluster.control.client import Client
 from petset.cluster.control.controller import Controller
 from petset.cluster.control.runner import Informers, Runner
 from petset.cluster.controllers import endpoints, garbage, namespaces, nodes, statefulset, volumes
+from petset.cluster.node.disk_driver import DiskDriver
 from petset.cluster.scheduler import controller as scheduler
 from petset.cluster.settings import ClusterSettings
 
@@ -55,5 +56,6 @@ async def run_controllers(settings: ClusterSettings, ready: asyncio.Event) -> No
     async with http_client(settings, pki.CONTROLLER_MANAGER) as client, asyncio.TaskGroup() as tasks:
         manager = ControllerManager(client, SystemClock(), all_controllers(root_ca))
         tasks.create_task(manager.run(), name="controller manager")
+        tasks.create_task(DiskDriver(client, settings.folder.volumes).run(), name="disk driver")
         await manager.synced()
         ready.set()

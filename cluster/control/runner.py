@@ -25,7 +25,7 @@ from petset.cluster.control.events import EventRecorder
 from petset.cluster.control.informer import Informer
 from petset.cluster.control.snapshot import Key, Snapshot, key_of
 from petset.cluster.control.workqueue import WorkQueue
-from petset.cluster.control.writes import Bind, ConfirmAbsent, Create, Delete, Outcome, Patch, Record, Update, Write
+from petset.cluster.control.writes import Bind, ConfirmNone, Create, Delete, Outcome, Patch, Record, Update, Write
 from petset.cluster.errors import AlreadyExists, ApiError, Conflict, NotFound
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Informers:
 
 
 class StillThere(ApiError):
-    """A ConfirmAbsent found its object: the plan was made from a cache that lags."""
+    """A ConfirmNone found a match: the plan was made from a cache that lags."""
 
     code, reason = 409, "StillThere"
 
@@ -138,16 +138,16 @@ class Runner:
                 failure = failure or error
                 await self._say_failed(write, error)
                 continue
-            if not isinstance(write, ConfirmAbsent) and write.said is not None:
+            if not isinstance(write, ConfirmNone) and write.said is not None:
                 await self._recorder.record(write.said)
         if failure is None and outcome.error:
             return ApiError(outcome.error)
         return failure
 
     async def _say_failed(self, write: Write, error: ApiError) -> None:
-        failed = None if isinstance(write, Record | ConfirmAbsent) else write.failed
-        if failed is None or isinstance(error, Conflict):
-            return
+        failed = None if isinstance(write, Record | ConfirmNone) else write.failed
+        if failed is None or isinstance(error, Conflict | AlreadyExists):
+            return  # the cache lags: the next plan will see what is in the way
         message = failed.message.replace("{error}", error.message)
         await self._recorder.record(Record(failed.regarding, failed.type, failed.reason, message))
 
@@ -174,10 +174,9 @@ class Runner:
                 return await self._delete(write)
             case Bind():
                 return await self._bind(write)
-            case ConfirmAbsent():
-                return await self._confirm_absent(write)
-            case _:
-                return None
+            case ConfirmNone():
+                await self._confirm_none(write)
+        return None
 
     async def _create(self, write: Create) -> Object | None:
         try:
@@ -213,14 +212,18 @@ class Runner:
         answer = await self._client.create(body, subresource="binding", name=write.name)
         return {**answer, "kind": "Pod"}
 
-    async def _confirm_absent(self, write: ConfirmAbsent) -> Object | None:
-        try:
-            found = await self._client.get(write.kind, write.name, write.namespace)
-        except NotFound:
-            return None
-        if found["metadata"]["uid"] == write.uid:
-            raise StillThere(f"{write.kind} {write.namespace}/{write.name} is there after all")
-        return None
+    async def _confirm_none(self, write: ConfirmNone) -> None:
+        if write.name:
+            try:
+                found = [await self._client.get(write.kind, write.name, write.namespace)]
+            except NotFound:
+                if write.must_exist:
+                    raise
+                return
+        else:
+            found = (await self._client.list(write.kind, write.namespace)).items
+        if match := next((obj for obj in found if write.matching(obj)), None):
+            raise StillThere(f"{write.kind} {match['metadata']['name']} is there after all")
 
 
 class _Handler:

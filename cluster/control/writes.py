@@ -8,7 +8,7 @@ texts of `failed`, `{error}` stands for the error's message.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -99,19 +99,22 @@ class Bind:
 
 
 @dataclass(frozen=True)
-class ConfirmAbsent:
-    """Not a write but a live GET: an object of this uid still there stops the outcome, and the key is tried again.
+class ConfirmNone:
+    """Not a write but a live look: go on only if the server has no object of `kind` for which `matching` holds.
 
-    For decisions that a lagging cache must not make, such as collecting an object whose owner seems to be gone.
+    For decisions that a lagging cache must not make, such as collecting an object whose owner seems to be gone. With a
+    `name` that one object is read (404 confirms, unless it `must_exist`), without it all objects of the kind in
+    `namespace` (in all namespaces when that is empty too). `matching` is a pure function that compares by content.
     """
 
     kind: str
-    namespace: str
-    name: str
-    uid: str
+    namespace: str = ""
+    name: str = ""
+    matching: Callable[[Object], bool] = bool
+    must_exist: bool = False
 
 
-Write = Create | Update | Patch | Delete | Bind | Record | ConfirmAbsent
+Write = Create | Update | Patch | Delete | Bind | Record | ConfirmNone
 
 
 @dataclass(frozen=True)
