@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 
 _FORM = re.compile(r"(?P<number>[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?P<suffix>[A-Za-z]*|[eE][+-]?[0-9]+)")
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
@@ -26,7 +27,13 @@ RULE = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKM
 
 def parse_quantity(text: str | int | float) -> Fraction:
     """The number a quantity stands for. JSON numbers count too. Raises ValueError with Kubernetes' text."""
-    found = _FORM.fullmatch(str(text))
+    return _parsed(str(text))
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> Fraction:
+    """Remembered: a scheduler asks for the same few texts again and again."""
+    found = _FORM.fullmatch(text)
     if found is None:
         raise ValueError(RULE)
     suffix = found["suffix"]

@@ -63,6 +63,27 @@ def is_claimed_by(volume: Object, claim: Object) -> bool:
     return same and reference.get("uid", "") in ("", uid_of(claim))
 
 
+def claim_reference(claim: Object) -> Object:
+    """The ObjectReference by which a volume names its claim."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "namespace": namespace_of(claim),
+        "name": name_of(claim),
+        "uid": uid_of(claim),
+        "resourceVersion": claim["metadata"].get("resourceVersion", ""),
+    }
+
+
+def claimed(volume: Object, claim: Object) -> Object:
+    """The volume with its claimRef; marked as the control plane's doing unless the user had reserved it."""
+    annotations = annotations_of(volume)
+    if not is_claimed_by(volume, claim):
+        annotations = {**annotations, BOUND_BY_CONTROLLER: "yes"}
+    meta = {**volume["metadata"], "annotations": annotations}
+    return {**volume, "metadata": meta, "spec": {**volume["spec"], "claimRef": claim_reference(claim)}}
+
+
 def claim_names(pod: Object) -> list[str]:
     """The claims that a pod's volumes name, in order; a generic ephemeral volume's claim is `<pod>-<volume>`."""
     names = []

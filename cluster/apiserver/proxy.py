@@ -1,12 +1,13 @@
 """The API server's proxy to pods and services: `…/pods/[scheme:]NAME[:port]/proxy/path`, any method, streamed.
 
-A service's proxy picks one ready endpoint of the named port, at random as the real server does; a headless service has
-no port to serve there unless its endpoints do. Bodies stream both ways in bounded pieces. Redirects are not followed;
-a Location that starts with `/` gets the proxy's own prefix, so that browsers and curl stay inside it.
+A service's proxy picks one ready endpoint of the named port, at random as the real server does. Bodies stream both ways
+in bounded pieces. Redirects are not followed; a Location that starts with `/` gets the proxy's own prefix, so that
+browsers and curl stay inside it.
 """
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import dataclass
 from types import TracebackType
@@ -103,10 +104,9 @@ class PodProxy:
             ) as answer:
                 return await _relay(request, answer, prefix)
         except aiohttp.ClientConnectorError as error:
-            reason = error.strerror or str(error)
-            raise Unavailable(
-                f"error trying to reach service: dial tcp {target.host}:{target.port}: {reason}"
-            ) from error
+            reason = os.strerror(error.os_error.errno or 0).lower()
+            where = f"dial tcp {target.host}:{target.port}"
+            raise Unavailable(f"error trying to reach service: {where}: connect: {reason}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(f"error trying to reach service: {error or type(error).__name__}") from error
 
@@ -163,7 +163,8 @@ def pod_target(pod: Object, *, scheme: str, port: str) -> Target:
 def service_targets(service: Object, endpoint_slices: list[Object], *, scheme: str, port: str) -> list[Target]:
     """Every ready address of the asked service port (service REST ResourceLocation).
 
-    Without a port the service must have exactly one; otherwise nothing is available.
+    Ports are matched by name, so a request without a port reaches only a port without a name: that is why the proxy of
+    the seeds' headless service, whose port is called `http`, finds no endpoints unless it is asked for by that name.
     """
     ports = service["spec"].get("ports") or []
     if port.isdigit():
@@ -171,8 +172,6 @@ def service_targets(service: Object, endpoint_slices: list[Object], *, scheme: s
         if not names:
             raise Unavailable(f'no service port {port} found for service "{service["metadata"]["name"]}"')
         port = names[0]
-    elif not port and len(ports) == 1:
-        port = ports[0].get("name", "")
     found = []
     for endpoint_slice in endpoint_slices:
         numbers = [each["port"] for each in endpoint_slice.get("ports") or () if each.get("name", "") == port]

@@ -8,6 +8,7 @@ of examples/kubia; everything goes through the API server, pods are reached thro
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -118,18 +119,12 @@ class Walkthrough:
     async def roll_out_peers(self) -> str:
         """The manifest differs in replicas and image; the set then replaces its pods from the top."""
         body = {"spec": _changes(_manifest("statefulset-peers.yaml")[0])}
-        before = await self._client.get("StatefulSet", "kubia", NAMESPACE)
         listing = await self._client.list("Pod", NAMESPACE)
-        await self._client.patch(
-            "StatefulSet", "kubia", NAMESPACE, body={"spec": _changes(body)}, patch_type="strategic"
-        )
-        replaced: list[str] = []
-        async with self._client.watch("Pod", NAMESPACE, revision=listing.revision) as events:
-            async for event in events:
-                if event.type == "DELETED":
-                    replaced.append(name_of(event.object))
-                if event.type == "MODIFIED" and await self._rolled_out(before["metadata"]["generation"] + 1):
-                    break
+        wanted = await self._client.patch("StatefulSet", "kubia", NAMESPACE, body=body, patch_type="strategic")
+        async for _ in _tries():
+            if await self._is_rolled_out(wanted["metadata"]["generation"]):
+                break
+        replaced = await self._deleted_since(listing.revision)
         if replaced != ["kubia-1", "kubia-0"]:
             raise StepFailed(f"expected kubia-1, then kubia-0 to be replaced; it was {replaced}")
         await self._post("kubia-2", WORDS["kubia-2"])
@@ -158,10 +153,24 @@ class Walkthrough:
         where = [pod["spec"]["nodeName"] for pod in (old, await self._client.get("Pod", "kubia-0", NAMESPACE))]
         return f"same name, same data; {where[0]} before, {where[1]} now"
 
-    async def _rolled_out(self, generation: int) -> bool:
+    async def _is_rolled_out(self, generation: int) -> bool:
         status = (await self._client.get("StatefulSet", "kubia", NAMESPACE)).get("status", {})
         counts = [status.get(field) for field in ("replicas", "readyReplicas", "updatedReplicas")]
         return bool(status.get("observedGeneration", 0) >= generation and counts == [3, 3, 3])
+
+    async def _deleted_since(self, revision: str) -> list[str]:
+        """The pods that were deleted after that revision, in order."""
+        newest = int((await self._client.list("Pod", NAMESPACE)).revision)
+        deleted: list[str] = []
+        async with self._client.watch("Pod", NAMESPACE, revision=revision) as events:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    async for event in events:
+                        if event.type == "DELETED":
+                            deleted.append(name_of(event.object))
+                        if int(event.object["metadata"]["resourceVersion"]) >= newest:
+                            break
+        return deleted
 
     async def _create(self, manifest: str) -> None:
         for obj in _manifest(manifest):
@@ -206,9 +215,9 @@ async def perform(step: Step) -> str:
         async with asyncio.timeout(STEP_SECONDS):
             return await step.perform()
     except TimeoutError:
-        raise StepFailed(f"{step.title}: not within {STEP_SECONDS:.0f} s") from None
+        raise StepFailed(f"not within {STEP_SECONDS:.0f} s") from None
     except ApiError as error:
-        raise StepFailed(f"{step.title}: {error}") from error
+        raise StepFailed(str(error)) from error
 
 
 async def _tries() -> AsyncIterator[int]:

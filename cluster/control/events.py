@@ -14,10 +14,11 @@ from petset.cluster.api.times import format_time
 from petset.cluster.clock import Clock
 from petset.cluster.control.client import Client
 from petset.cluster.control.writes import Record
-from petset.cluster.errors import ApiError, NotFound
+from petset.cluster.errors import AlreadyExists, ApiError, NotFound
 
 MAX_REMEMBERED = 4096
 MAX_MESSAGE = 1024
+MAX_NAME_TRIES = 16
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class EventRecorder:
         self._clock = clock
         self._source = {"component": component} | ({"host": host} if host else {})
         self._known: OrderedDict[tuple[str, ...], tuple[str, str, int]] = OrderedDict()
+        self._last_nanoseconds = 0
 
     async def record(self, record: Record) -> None:
         reference = object_reference(record.regarding)
@@ -37,11 +39,21 @@ class EventRecorder:
         try:
             if (known := self._known.get(key)) is not None and await self._count_up(key, known):
                 return
-            event = await self._client.create(self._new_event(record, reference))
+            event = await self._create(record, reference)
         except ApiError as error:
             log.info("event %s not recorded: %s", record.reason, error)
             return
         self._remember(key, (namespace_of(event), name_of(event), 1))
+
+    async def _create(self, record: Record, reference: Object) -> Object:
+        """Events are named after the moment, so that a list sorted by name is in order of time (client-go's rule)."""
+        for _ in range(MAX_NAME_TRIES):
+            self._last_nanoseconds = max(self._last_nanoseconds + 1, int(self._clock.now() * 1e9))
+            try:
+                return await self._client.create(self._new_event(record, reference, f"{self._last_nanoseconds:x}"))
+            except AlreadyExists:
+                continue
+        raise AlreadyExists(f"no free name for an event about {reference['name']}")
 
     async def _count_up(self, key: tuple[str, ...], known: tuple[str, str, int]) -> bool:
         namespace, name, count = known
@@ -59,13 +71,13 @@ class EventRecorder:
         while len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)
 
-    def _new_event(self, record: Record, reference: Object) -> Object:
+    def _new_event(self, record: Record, reference: Object, suffix: str) -> Object:
         now = format_time(self._clock.now())
         return {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
-                "generateName": f"{reference['name']}.",
+                "name": f"{reference['name']}.{suffix}",
                 "namespace": reference.get("namespace") or "default",
             },
             "involvedObject": reference,

@@ -132,6 +132,12 @@ def main_status(pod: Object) -> Object:
     return statuses[0]
 
 
+def condition_of(obj: Object, type_: str) -> Object:
+    found = condition(obj, type_)
+    assert found is not None
+    return found
+
+
 def is_ready(pod: Object) -> bool:
     return condition_is_true(pod, "Ready")
 
@@ -179,8 +185,8 @@ async def test_a_readiness_probe_decides_when_a_pod_is_ready(world: World) -> No
         containers=[container(ports=[{"name": "http", "containerPort": 8080}], readinessProbe=probe)]
     )
     pod = await world.pod_until(is_running)
-    assert condition(pod, "Ready") == condition(pod, "ContainersReady") | {"type": "Ready"}  # type: ignore[operator]
-    assert condition(pod, "Ready")["message"] == "containers with unready status: [main]"  # type: ignore[index]
+    assert condition_of(pod, "Ready") == condition_of(pod, "ContainersReady") | {"type": "Ready"}
+    assert condition_of(pod, "Ready")["message"] == "containers with unready status: [main]"
     await asyncio.sleep(5)
     assert ("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503") in await world.events()
     world.prober.statuses[url] = 200
@@ -463,7 +469,7 @@ async def test_init_containers_run_first_and_a_sidecar_stays(world: World) -> No
     await world.create_pod(initContainers=init)
     pod = await world.pod_until(lambda pod: pod["status"].get("initContainerStatuses"))
     assert waits_for("PodInitializing")(pod)
-    assert condition(pod, "Initialized")["message"] == "containers with incomplete status: [setup logger]"  # type: ignore[index]
+    assert condition_of(pod, "Initialized")["message"] == "containers with incomplete status: [setup logger]"
     pod = await world.pod_until(is_ready)
     assert [each["name"] for each in pod["status"]["initContainerStatuses"]] == ["setup", "logger"]
     await world.direct.delete("Pod", "web-0", "default")
@@ -536,12 +542,11 @@ async def test_a_silent_machine_makes_the_node_unready_after_half_a_minute(world
     world.runtime.reboot()
     await asyncio.sleep(25)
     assert condition_is_true(await world.direct.get("Node", "node-1"), "Ready")
-    await asyncio.sleep(10)
-    ready = condition(await world.direct.get("Node", "node-1"), "Ready")
-    assert ready is not None
+    await asyncio.sleep(20)
+    ready = condition_of(await world.direct.get("Node", "node-1"), "Ready")
     assert (ready["status"], ready["message"]) == ("False", "container runtime is down: the machine does not answer")
     world.runtime.silent = False
-    await asyncio.sleep(2)
+    await asyncio.sleep(12)
     assert condition_is_true(await world.direct.get("Node", "node-1"), "Ready")
 
 

@@ -74,7 +74,8 @@ async def test_a_rolling_update_goes_from_the_top_one_at_a_time() -> None:
 
         async def updated() -> object:
             status = (await local.client.get("StatefulSet", "kubia", "default"))["status"]
-            return status["currentRevision"] == status["updateRevision"] and status.get("updatedReplicas") == 3
+            complete = status["currentRevision"] == status["updateRevision"]
+            return status["observedGeneration"] == 2 and complete and status.get("updatedReplicas") == 3
 
         await local.until("the roll is complete", updated)
         deleted = [message for reason, message in await local.events("kubia") if reason == "SuccessfulDelete"]

@@ -71,7 +71,6 @@ SLICE = {
 HTTP, ADMIN = {"name": "http", "port": 80}, {"name": "admin", "port": 90}
 
 SERVICES = {
-    "the only port": (service(HTTP), "", 8080),
     "by number": (service(HTTP, ADMIN), "90", 9090),
     "by name": (service(HTTP, ADMIN), "admin", 9090),
 }
@@ -83,8 +82,14 @@ def test_ready_endpoints_of_the_port(obj: dict[str, Any], port: str, expected: i
     assert targets == [Target("http", "127.64.1.2", expected), Target("http", "127.64.1.4", expected)]
 
 
-def test_several_ports_need_a_choice() -> None:
-    assert service_targets(service(HTTP, ADMIN), [SLICE], scheme="", port="") == []
+def test_a_named_port_is_not_found_without_its_name() -> None:
+    assert service_targets(service(HTTP), [SLICE], scheme="", port="") == []
+
+
+def test_an_unnamed_port_needs_no_name() -> None:
+    unnamed = {**SLICE, "ports": [{"name": "", "port": 8080}]}
+    targets = service_targets(service({"port": 80}), [unnamed], scheme="https", port="")
+    assert targets[0] == Target("https", "127.64.1.2", 8080)
 
 
 def test_no_such_service_port() -> None:

@@ -1,0 +1,104 @@
+"""From nothing to a cluster whose nodes are all Ready, with progress on the way.
+
+    Launch ── phases ──▶ "ready": every actor runs ── nodes over HTTPS ──▶ all Ready
+
+Whatever goes wrong or interrupts ends the launch: a cluster is up as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from petset.cluster.cli.launch import Launch, LaunchFailed
+from petset.cluster.cli.reader import ApiReader, NoAnswer
+from petset.cluster.settings import ClusterSettings
+
+READY_SECONDS = 120.0
+_POLL_SECONDS = 0.05
+
+Progress = Callable[[str], None]
+"""Is told one line of text at each step."""
+
+_STEPS = {
+    "ray": "Ray runs",
+    "api-server": "the API server answers",
+    "controller": "the controllers run",
+    "nodes": "the node machines and their kubelets run",
+    "ready": "every component runs",
+}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A cluster that is up. It stops with the process behind `launch` unless that is detached."""
+
+    launch: Launch
+    settings: ClusterSettings
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """What `petset up` may be told; None means: as it was before, or the default."""
+
+    node_count: int | None = None
+    port: int | None = None
+    ray_address: str | None = None
+
+    def arguments(self) -> list[str]:
+        """As options of the supervisor."""
+        given = {"--nodes": self.node_count, "--port": self.port, "--ray-address": self.ray_address}
+        return [f"{option}={value}" for option, value in given.items() if value is not None]
+
+
+@contextmanager
+def running_cluster(home: Path, name: str, options: UpOptions, progress: Progress) -> Iterator[Running]:
+    """A cluster whose nodes are all Ready; stopped with the block, unless detached in it.
+
+    Raises SettingsError for a name that cannot be, LaunchFailed for everything else, ClusterStopped when somebody
+    stops it meanwhile.
+    """
+    folder = ClusterSettings(name, str(home)).folder
+    launch = Launch.start(folder, options.arguments())
+    try:
+        deadline = time.monotonic() + READY_SECONDS
+        _wait_for_actors(launch, progress, deadline, folder.log)
+        settings = folder.read_settings()
+        _wait_for_nodes(launch, settings, deadline)
+        yield Running(launch, settings)
+    finally:
+        launch.stop()
+
+
+def _wait_for_actors(launch: Launch, progress: Progress, deadline: float, log: Path) -> None:
+    while time.monotonic() < deadline:
+        message = launch.next_message(wait_seconds=1.0) or {}
+        if note := message.get("note"):
+            progress(note)
+        if phase := message.get("phase"):
+            progress(_STEPS.get(phase, phase))
+        if phase == "ready":
+            return
+    raise LaunchFailed(f"not up after {READY_SECONDS:.0f} s; the files in {log} say why")
+
+
+def _wait_for_nodes(launch: Launch, settings: ClusterSettings, deadline: float) -> None:
+    reader = ApiReader(settings)
+    try:
+        while time.monotonic() < deadline:
+            if _ready_nodes(reader).issuperset(settings.node_names):
+                return
+            launch.next_message(wait_seconds=_POLL_SECONDS)
+    finally:
+        reader.close()
+    raise LaunchFailed(f"not every node is Ready after {READY_SECONDS:.0f} s; see {settings.folder.log}")
+
+
+def _ready_nodes(reader: ApiReader) -> set[str]:
+    try:
+        return {node.name for node in reader.nodes() if node.ready}
+    except NoAnswer:
+        return set()

@@ -1,0 +1,67 @@
+"""What all workers of one kubelet share, and what one worker and its reporter share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from petset.cluster.api.cri import SandboxStatus
+from petset.cluster.api.objects import Object, uid_of
+from petset.cluster.clock import Clock
+from petset.cluster.control.client import Client
+from petset.cluster.kubelet.config import KubeletConfig, NodeIdentity
+from petset.cluster.kubelet.events import Events
+from petset.cluster.kubelet.facts import container_facts
+from petset.cluster.kubelet.handlers import Handlers
+from petset.cluster.kubelet.memory import PodMemory
+from petset.cluster.kubelet.runtime import Runtime
+from petset.cluster.kubelet.sources import SourceCache
+from petset.cluster.kubelet.status import Seen
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One kubelet's equipment. `look_again` asks for a fresh listing of the machine's sandboxes."""
+
+    node: NodeIdentity
+    config: KubeletConfig
+    client: Client
+    runtime: Runtime
+    handlers: Handlers
+    clock: Clock
+    events: Events
+    sources: SourceCache
+    look_again: Callable[[], None]
+    images: set[str] = field(default_factory=set)
+    """Image references that this node fetched."""
+
+
+@dataclass
+class PodState:
+    """What is known of one pod now. `wake` is set whenever there is something new to plan for, whoever found it.
+
+    `removed` is the sandbox as it was before the worker removed it: its containers are still to be reported.
+    """
+
+    pod: Object
+    sandbox: SandboxStatus | None
+    memory: PodMemory = field(default_factory=PodMemory)
+    removed: SandboxStatus | None = None
+    gone: bool = False
+    over: bool = False
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take_pod(self, pod: Object) -> None:
+        """Accept a newer version of the same pod; an older one, or another pod of that name, is ignored."""
+        meta = pod["metadata"]
+        if meta["uid"] != uid_of(self.pod) or int(meta["resourceVersion"]) <= int(
+            self.pod["metadata"]["resourceVersion"]
+        ):
+            return
+        self.pod = pod
+        self.wake.set()
+
+    def seen(self, node: NodeIdentity) -> Seen:
+        facts = container_facts(self.pod, self.sandbox or self.removed)
+        return Seen(facts, self.memory, self.sandbox, node.address)

@@ -1,0 +1,63 @@
+"""Probes over real sockets, which the Network makes on the node that the pod runs on.
+
+Every probe opens a connection of its own and closes it, follows no redirects (3xx is a success) and does not check
+certificates, as Kubernetes' probers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from petset.cluster.network.network import Network
+
+MAX_BODY_BYTES = 10 * 1024
+MAX_PROBES = 256
+"""Connections at a time; further probes wait, and may time out, until one is free."""
+
+
+class NetworkProber:
+    """The `Prober` of a node; made by `network_prober`."""
+
+    def __init__(self, network: Network, session: aiohttp.ClientSession) -> None:
+        self._network = network
+        self._session = session
+
+    async def http_get(self, url: str, headers: dict[str, str], timeout_seconds: float) -> tuple[int, str]:
+        """See `Prober`. An answer that is not HTTP is an OSError."""
+        async with asyncio.timeout(timeout_seconds):
+            try:
+                async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+                    body = await response.content.read(MAX_BODY_BYTES)
+                    return response.status, body.decode(errors="replace")
+            except aiohttp.ClientConnectorError as error:
+                raise error.os_error from None
+            except aiohttp.ClientError as error:
+                raise OSError(str(error)) from error
+
+    async def tcp_connect(self, host: str, port: int, timeout_seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(timeout_seconds):
+            *_, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
+            with self._network.make_socket(str(address[0])) as made:
+                await loop.sock_connect(made, address)
+
+
+@asynccontextmanager
+async def network_prober(network: Network) -> AsyncIterator[NetworkProber]:
+    """A prober whose sockets live on `network`."""
+
+    def make_socket(address_info: Any) -> socket.socket:
+        return network.make_socket(str(address_info[4][0]))
+
+    connector = aiohttp.TCPConnector(
+        socket_factory=make_socket, force_close=True, ssl=False, limit=MAX_PROBES, happy_eyeballs_delay=None
+    )
+    timeout = aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
+        yield NetworkProber(network, session)

@@ -1,0 +1,98 @@
+"""The objects that pods refer to, fetched when a pod needs them and kept for a moment.
+
+An answer is used for FRESH_SECONDS. When the API server does not answer, the last known one serves, however old, so
+that containers restart without it. At most MAX_OBJECTS answers are kept; the longest unused goes first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from petset.cluster.api.objects import Object, is_terminating, namespace_of
+from petset.cluster.clock import Clock
+from petset.cluster.control.client import Client
+from petset.cluster.errors import ApiError, NotFound, Unavailable
+from petset.cluster.kubelet.volumes import bound_volumes, needed_objects
+
+FRESH_SECONDS = 1.0
+MAX_OBJECTS = 2000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    objects: list[Object]
+    at: float
+
+
+class SourceCache:
+    """What the API server said about ConfigMaps, Secrets, claims, volumes and services."""
+
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._answers: OrderedDict[tuple[str, str, str], _Answer] = OrderedDict()
+
+    async def for_containers(self, pod: Object) -> dict[tuple[str, str], Object]:
+        """The ConfigMaps and Secrets (and claims) of a pod by (kind, name); missing ones are absent.
+
+        Raises Unavailable for one that was never seen.
+        """
+        namespace = namespace_of(pod)
+        found = {}
+        for needed in needed_objects(pod):
+            for obj in await self._get(needed.kind, needed.name, namespace):
+                found[needed.kind, needed.name] = obj
+        return found
+
+    async def for_volumes(self, pod: Object) -> dict[tuple[str, str], Object]:
+        """The same, and the PersistentVolumes of the pod's claims. Raises VolumeNotReady, Unavailable."""
+        found = await self.for_containers(pod)
+        for name in bound_volumes(pod, found):
+            for obj in await self._get("PersistentVolume", name, ""):
+                found["PersistentVolume", name] = obj
+        return found
+
+    async def services(self, namespace: str) -> list[Object]:
+        """The services of a namespace; none when the API server never answered."""
+
+        async def ask() -> list[Object]:
+            listing = await self._client.list("Service", namespace)
+            return [each for each in listing.items if not is_terminating(each)]
+
+        try:
+            return await self._answered(("Service", namespace, ""), ask)
+        except Unavailable as error:
+            log.info("services of namespace %s are unknown: %s", namespace, error)
+            return []
+
+    async def _get(self, kind: str, name: str, namespace: str) -> list[Object]:
+        """The object, or nothing."""
+
+        async def ask() -> list[Object]:
+            try:
+                return [await self._client.get(kind, name, namespace)]
+            except NotFound:
+                return []
+
+        return await self._answered((kind, namespace, name), ask)
+
+    async def _answered(self, key: tuple[str, str, str], ask: Callable[[], Awaitable[list[Object]]]) -> list[Object]:
+        known, now = self._answers.get(key), self._clock.now()
+        if known is not None and known.objects and now < known.at + FRESH_SECONDS:
+            return known.objects
+        try:
+            objects = await ask()
+        except ApiError as error:
+            if known is None or error.definite:
+                raise
+            return known.objects
+        self._answers[key] = _Answer(objects, now)
+        self._answers.move_to_end(key)
+        while len(self._answers) > MAX_OBJECTS:
+            self._answers.popitem(last=False)
+        return objects
