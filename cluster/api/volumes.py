@@ -23,6 +23,8 @@ BETA_STORAGE_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
 CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 IS_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
+CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
+VOLUME_FINALIZER = "kubernetes.io/pv-protection"
 DISK_FINALIZER = "external-provisioner.volume.kubernetes.io/finalizer"
 """On every provisioned volume from its creation; whoever removes its data drops it afterwards."""
 

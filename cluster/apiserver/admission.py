@@ -18,7 +18,7 @@ from petset.cluster.api.objects import Object, is_terminating
 from petset.cluster.api.quality import quality_of_service
 from petset.cluster.api.times import format_time
 from petset.cluster.api.validation import validate, validate_update
-from petset.cluster.api.volumes import class_of, default_class
+from petset.cluster.api.volumes import CLAIM_FINALIZER, VOLUME_FINALIZER, class_of, default_class
 from petset.cluster.apiserver.service_addresses import ServiceAddresses
 from petset.cluster.clock import Clock
 from petset.cluster.errors import Conflict, Forbidden, NotFound
@@ -154,7 +154,7 @@ class Admission:
         """DefaultStorageClass and StorageObjectInUseProtection."""
         if old is not None:
             return
-        _add_finalizer(claim, "kubernetes.io/pvc-protection")
+        _add_finalizer(claim, CLAIM_FINALIZER)
         if class_of(claim) is not None:
             return
         if found := default_class(self._backend.objects("storageclasses.storage.k8s.io")):
@@ -162,7 +162,7 @@ class Admission:
 
     def _admit_volume(self, volume: Object, old: Object | None) -> None:
         if old is None:
-            _add_finalizer(volume, "kubernetes.io/pv-protection")
+            _add_finalizer(volume, VOLUME_FINALIZER)
 
     def _admit_namespace(self, namespace: Object, old: Object | None) -> None:
         if old is None:

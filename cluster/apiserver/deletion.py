@@ -19,12 +19,16 @@ from petset.cluster.api.times import format_time, parse_time
 from petset.cluster.apiserver.options import DeleteOptions, ListOptions
 from petset.cluster.apiserver.verbs import MAX_TRIES, Verbs, modified
 from petset.cluster.clock import Clock
-from petset.cluster.errors import Conflict, NotFound
+from petset.cluster.errors import Conflict, Forbidden, NotFound
 from petset.cluster.store.backend import StoreKey
 
 _PROPAGATION_FINALIZERS = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
 RETURNS_OBJECT = ("Pod", "Service", "PersistentVolume", "PersistentVolumeClaim", "ServiceAccount", "Namespace")
 """Kinds whose DELETE answers the object; the others answer a Status (rest storage's ReturnDeletedObject)."""
+
+
+UNDELETABLE_NAMESPACES = ("default", "kube-system", "kube-public")
+"""The NamespaceLifecycle admission plugin guards these."""
 
 
 class Deletion:
@@ -36,6 +40,8 @@ class Deletion:
 
     async def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Object:
         """The object as it was last seen or as it waits for its end. Raises NotFound and Conflict."""
+        if kind.kind == "Namespace" and name in UNDELETABLE_NAMESPACES:
+            raise Forbidden(f'namespaces "{name}" is forbidden: this namespace may not be deleted')
         for _ in range(MAX_TRIES):
             obj = self._verbs.get(kind, namespace, name)
             _check_preconditions(kind, obj, options)

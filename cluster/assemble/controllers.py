@@ -17,14 +17,17 @@ from petset.cluster.scheduler import controller as scheduler
 from petset.cluster.settings import ClusterSettings
 
 
-def all_controllers(root_ca: str) -> tuple[Controller, ...]:
-    """Every control loop of a cluster. `root_ca` is what pods need to trust the API server (PEM)."""
+def all_controllers(root_ca: str, *, started_at: float) -> tuple[Controller, ...]:
+    """Every control loop of a cluster. `root_ca` is what pods need to trust the API server (PEM).
+
+    `started_at` (epoch seconds) is when they start: a node is silent only if it has not been heard of since.
+    """
     collected = tuple(row for row in BUILT_IN if row.kind != "Event")
     return (
         statefulset.CONTROLLER,
         *endpoints.CONTROLLERS,
         *volumes.CONTROLLERS,
-        *nodes.node_controllers(nodes.NodeTimes()),
+        *nodes.node_controllers(nodes.NodeTimes(started_at=started_at)),
         *namespaces.namespace_controllers(BUILT_IN, root_ca),
         *garbage.garbage_controllers(collected),
         scheduler.CONTROLLER,
@@ -54,7 +57,8 @@ async def run_controllers(settings: ClusterSettings, ready: asyncio.Event) -> No
     """Run every controller against the API server."""
     root_ca = pki.ca_certificate(settings.folder).read_text()
     async with http_client(settings, pki.CONTROLLER_MANAGER) as client, asyncio.TaskGroup() as tasks:
-        manager = ControllerManager(client, SystemClock(), all_controllers(root_ca))
+        clock = SystemClock()
+        manager = ControllerManager(client, clock, all_controllers(root_ca, started_at=clock.now()))
         tasks.create_task(manager.run(), name="controller manager")
         tasks.create_task(DiskDriver(client, settings.folder.volumes).run(), name="disk driver")
         await manager.synced()

@@ -72,7 +72,8 @@ class LocalCluster:
 
     def start_controllers(self) -> None:
         """Start every controller with cold caches."""
-        manager = ControllerManager(self.client, self._clock, all_controllers("local root"))
+        controllers = all_controllers("local root", started_at=self._clock.now())
+        manager = ControllerManager(self.client, self._clock, controllers)
         self._start("controllers", manager.run())
 
     def crash_controllers(self) -> None:

@@ -62,12 +62,13 @@ def running_cluster(home: Path, name: str, options: UpOptions, progress: Progres
     stops it meanwhile.
     """
     folder = ClusterSettings(name, str(home)).folder
+    since_seconds = time.time()
     launch = Launch.start(folder, options.arguments())
     try:
         deadline = time.monotonic() + READY_SECONDS
         _wait_for_actors(launch, progress, deadline, folder.log)
         settings = folder.read_settings()
-        _wait_for_nodes(launch, settings, deadline)
+        _wait_for_nodes(launch, settings, since_seconds=since_seconds, deadline=deadline)
         yield Running(launch, settings)
     finally:
         launch.stop()
@@ -85,11 +86,11 @@ def _wait_for_actors(launch: Launch, progress: Progress, deadline: float, log: P
     raise LaunchFailed(f"not up after {READY_SECONDS:.0f} s; the files in {log} say why")
 
 
-def _wait_for_nodes(launch: Launch, settings: ClusterSettings, deadline: float) -> None:
+def _wait_for_nodes(launch: Launch, settings: ClusterSettings, *, since_seconds: float, deadline: float) -> None:
     reader = ApiReader(settings)
     try:
         while time.monotonic() < deadline:
-            if _ready_nodes(reader).issuperset(settings.node_names):
+            if _ready_nodes(reader, since_seconds).issuperset(settings.node_names):
                 return
             launch.next_message(wait_seconds=_POLL_SECONDS)
     finally:
@@ -97,8 +98,10 @@ def _wait_for_nodes(launch: Launch, settings: ClusterSettings, deadline: float) 
     raise LaunchFailed(f"not every node is Ready after {READY_SECONDS:.0f} s; see {settings.folder.log}")
 
 
-def _ready_nodes(reader: ApiReader) -> set[str]:
+def _ready_nodes(reader: ApiReader, since_seconds: float) -> set[str]:
+    """Nodes that are Ready, by the word of a kubelet of this run: after a restart, the store knows the last run's."""
     try:
-        return {node.name for node in reader.nodes() if node.ready}
+        renewed = reader.lease_times()
+        return {node.name for node in reader.nodes() if node.ready and renewed.get(node.name, 0.0) >= since_seconds}
     except NoAnswer:
         return set()

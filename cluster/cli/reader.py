@@ -12,6 +12,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any
 
+from petset.cluster.api.times import parse_time
 from petset.cluster.pki import ADMIN, client_context, token_of
 from petset.cluster.settings import ClusterSettings
 
@@ -63,6 +64,12 @@ class ApiReader:
 
     def nodes(self) -> list[Node]:
         return [_node(item) for item in self._get("/api/v1/nodes").get("items") or []]
+
+    def lease_times(self) -> dict[str, float]:
+        """When each node's kubelet last renewed its lease, as Unix time."""
+        leases = self._get("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases").get("items") or []
+        renewed = {lease["metadata"]["name"]: lease["spec"].get("renewTime") for lease in leases}
+        return {name: parse_time(text) for name, text in renewed.items() if text}
 
     def pods(self) -> list[Pod]:
         return [pod_from_object(item) for item in self._get("/api/v1/pods").get("items") or []]

@@ -35,7 +35,10 @@ class EventRecorder:
 
     async def record(self, record: Record) -> None:
         reference = object_reference(record.regarding)
-        key = (reference.get("uid", ""), reference["kind"], reference["name"], record.reason, record.message)
+        if record.field_path:
+            reference["fieldPath"] = record.field_path
+        about = (reference.get("uid", ""), reference["kind"], reference["name"], record.field_path)
+        key = (*about, record.reason, record.message)
         try:
             if (known := self._known.get(key)) is not None and await self._count_up(key, known):
                 return

@@ -105,7 +105,7 @@ class Runner:
             await self._informers.by_kind[kind].reached(revision)
         try:
             outcome = self._controller.plan(key, self._informers.snapshot, self._clock.now())
-        except (LookupError, TypeError, ValueError, AttributeError):
+        except (LookupError, TypeError, ValueError, AttributeError, ApiError):
             # A plan that fails on one object must not end the controller for all others.
             log.exception("%s: cannot plan %s", self._controller.component, key)
             self.queue.retry(key)

@@ -19,12 +19,16 @@ PatchType = Literal["merge", "json", "strategic"]
 
 @dataclass(frozen=True)
 class Record:
-    """An Event about an object, e.g. Normal `SuccessfulCreate` on a StatefulSet."""
+    """An Event about an object, e.g. Normal `SuccessfulCreate` on a StatefulSet.
+
+    `field_path` names the part that it is about, e.g. `spec.containers{kubia}`.
+    """
 
     regarding: Object
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
+    field_path: str = ""
 
 
 @dataclass(frozen=True)

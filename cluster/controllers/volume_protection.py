@@ -12,14 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from petset.cluster.api.objects import Object, is_terminating, namespace_of
-from petset.cluster.api.volumes import claim_names
+from petset.cluster.api.volumes import CLAIM_FINALIZER, VOLUME_FINALIZER, claim_names
 from petset.cluster.control.controller import Controller
 from petset.cluster.control.snapshot import Key, Snapshot, key_of
 from petset.cluster.control.writes import NOTHING, ConfirmNone, Outcome
 from petset.cluster.controllers.edits import finalizers_of, without_finalizer
 
-CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
-VOLUME_FINALIZER = "kubernetes.io/pv-protection"
 
 
 @dataclass(frozen=True)

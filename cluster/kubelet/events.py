@@ -46,7 +46,7 @@ class Events:
         if not self._allowed(uid_of(regarding)):
             return
         try:
-            self._queue.put_nowait(Record(regarding, event.type, event.reason, event.message))
+            self._queue.put_nowait(_record(regarding, event))
         except asyncio.QueueFull:
             log.info("event %s dropped: %d are waiting already", event.reason, QUEUE_LENGTH)
 
@@ -64,3 +64,11 @@ class Events:
         while len(self._buckets) > MAX_OBJECTS:
             self._buckets.popitem(last=False)
         return allowed
+
+
+def _record(pod: Object, event: Say) -> Record:
+    spec = pod.get("spec") or {}
+    is_init = any(each["name"] == event.container for each in spec.get("initContainers") or ())
+    field = "initContainers" if is_init else "containers"
+    field_path = f"spec.{field}{{{event.container}}}" if event.container else ""
+    return Record(pod, event.type, event.reason, event.message, field_path)

@@ -21,6 +21,7 @@ ContainerRole = Literal["init", "sidecar", "main"]
 ID_SCHEME = "petset://"
 LOST_MESSAGE = "The container could not be located when the pod was terminated"
 LOST_EXIT_CODE = 137
+TERMINAL_PHASES = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,14 @@ from petset.cluster.kubelet.effects import (
     Say,
     StartContainer,
 )
-from petset.cluster.kubelet.facts import ContainerFacts, any_lost, container_facts, exit_code_of, grace_seconds_of
+from petset.cluster.kubelet.facts import (
+    TERMINAL_PHASES,
+    ContainerFacts,
+    any_lost,
+    container_facts,
+    exit_code_of,
+    grace_seconds_of,
+)
 from petset.cluster.kubelet.memory import ContainerMemory, PodMemory, Waiting
 from petset.cluster.kubelet.probes import new_probes
 from petset.cluster.kubelet.termination import begin_stop, ending_of, killing, stop_step, stoppable
@@ -43,7 +50,6 @@ SHOWN_SECONDS = 1.0
 FORCED_GRACE_SECONDS = 1.0
 POST_START_SECONDS = 3600.0
 """A postStart hook is given up after this time (Kubernetes waits for ever)."""
-TERMINAL_PHASES = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)

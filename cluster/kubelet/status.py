@@ -15,10 +15,15 @@ from petset.cluster.api.objects import Object, is_terminating
 from petset.cluster.api.quality import quality_of_service
 from petset.cluster.api.times import format_time
 from petset.cluster.kubelet.conditions import pod_conditions
-from petset.cluster.kubelet.facts import ID_SCHEME, LOST_EXIT_CODE, LOST_MESSAGE, ContainerFacts, exit_code_of
+from petset.cluster.kubelet.facts import (
+    ID_SCHEME,
+    LOST_EXIT_CODE,
+    LOST_MESSAGE,
+    TERMINAL_PHASES,
+    ContainerFacts,
+    exit_code_of,
+)
 from petset.cluster.kubelet.memory import NEW, PodMemory
-
-TERMINAL_PHASES = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)

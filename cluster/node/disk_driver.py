@@ -1,6 +1,6 @@
 """The deleting half of petset's disk driver: removes the data of provisioned volumes whose deletion was asked for.
 
-    PersistentVolume terminating, with our finalizer ─▶ policy Delete: remove its folder ─▶ drop the finalizer
+    PersistentVolume terminating, unused, ours to finish ─▶ policy Delete: remove its folder ─▶ drop the finalizer
                                                         policy Retain: leave it alone ───┘
 
 The finalizer is put on when the volume is provisioned and dropped only after the folder is gone, so a crash in between
@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 
 from petset.cluster.api.objects import Object, is_terminating, name_of
-from petset.cluster.api.volumes import DISK_FINALIZER
+from petset.cluster.api.volumes import DISK_FINALIZER, VOLUME_FINALIZER
 from petset.cluster.control.client import Client
 from petset.cluster.control.informer import Informer
 from petset.cluster.control.workqueue import WorkQueue
@@ -46,7 +46,7 @@ class DiskDriver:
             self._queue.close()
 
     def _seen(self, old: Object | None, new: Object | None) -> None:
-        if new is not None and is_terminating(new) and DISK_FINALIZER in (new["metadata"].get("finalizers") or ()):
+        if new is not None and _is_due(new):
             self._queue.add(("", name_of(new)))
 
     async def _work(self) -> None:
@@ -62,7 +62,7 @@ class DiskDriver:
 
     async def _finish(self, name: str) -> None:
         volume = self._informer.index.get("", name)
-        if volume is None:
+        if volume is None or not _is_due(volume):
             return
         handle = ((volume["spec"].get("csi") or {}).get("volumeHandle")) or ""
         if volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete":
@@ -84,3 +84,9 @@ class DiskDriver:
             (self._disks / handle).replace(aside)
         if aside.exists():
             shutil.rmtree(aside)
+
+
+def _is_due(volume: Object) -> bool:
+    """Deletion was asked for, the data waits for us, and nobody uses the volume: its protection is gone already."""
+    finalizers = volume["metadata"].get("finalizers") or ()
+    return is_terminating(volume) and DISK_FINALIZER in finalizers and VOLUME_FINALIZER not in finalizers

@@ -15,10 +15,11 @@ from petset.cluster.errors import Unavailable
 class CuttableClient:
     """`cut()` and `mend()` around another client.
 
-    `writes` records (verb, kind, name) of every write that got through.
+    `reads` and `writes` record (verb, kind, name) of every get and every write that got through.
     """
 
     def __init__(self, inner: Client) -> None:
+        self.reads: list[tuple[str, str, str]] = []
         self.writes: list[tuple[str, str, str]] = []
         self._inner = inner
         self._cut = False
@@ -34,6 +35,7 @@ class CuttableClient:
 
     async def get(self, kind: str, name: str, namespace: str = "") -> Object:
         await self._enter()
+        self.reads.append(("get", kind, name))
         return await self._inner.get(kind, name, namespace)
 
     async def list(

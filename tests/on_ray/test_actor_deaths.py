@@ -40,11 +40,11 @@ def container_of(cluster: RealCluster, pod: str) -> dict[str, Any]:
 
 
 def processes_of_pod(cluster: RealCluster, pod: str) -> list[int]:
-    """Pods' processes carry their pod's name as title."""
+    """A pod's processes carry its name."""
     found = []
     for process in cluster.processes():
         try:
-            if process.cmdline()[:1] == [pod]:
+            if process.name() == pod:
                 found.append(process.pid)
         except psutil.NoSuchProcess:
             continue

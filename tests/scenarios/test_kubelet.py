@@ -128,7 +128,7 @@ async def world() -> AsyncIterator[World]:
 
 
 def main_status(pod: Object) -> Object:
-    statuses = pod["status"].get("containerStatuses") or [{}]
+    statuses: list[Object] = pod["status"].get("containerStatuses") or [{}]
     return statuses[0]
 
 
@@ -555,6 +555,30 @@ async def test_a_failing_sandbox_is_tried_again(world: World) -> None:
     await world.create_pod()
     await world.pod_until(is_ready, within_seconds=4)
     assert ("FailedCreatePodSandBox", "Failed to create pod sandbox: no space left on device") in await world.events()
+
+
+async def test_a_deletion_that_the_reporter_finds_first_is_heeded(world: World) -> None:
+    """The reporter meets a Conflict and reads the deleted pod before the informer brings it."""
+    await world.create_pod()
+    pod = await world.pod_until(is_ready)
+    unready = [each | {"status": "False"} for each in pod["status"]["conditions"]]
+    await world.direct.update({**pod, "status": {**pod["status"], "conditions": unready}}, subresource="status")
+    for turn in range(20):
+        await asyncio.sleep(0)
+        if ("get", "Pod", "web-0") in world.client.reads:
+            break
+        await world.direct.patch("Pod", "web-0", "default", body={"metadata": {"labels": {"turn": str(turn)}}})
+    await world.direct.delete("Pod", "web-0", "default")
+    await world.gone_within(1)
+
+
+async def test_an_unexpected_error_concerns_one_pod_and_passes(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.runtime.failures["start_container"].append(ZeroDivisionError("a bug"))
+    await world.create_pod("web-0")
+    await world.create_pod("web-1")
+    await world.pod_until(is_ready, "web-1", within_seconds=0.1)
+    await world.pod_until(is_ready, "web-0", within_seconds=11)
+    assert "pod default/web-0: unexpected error" in caplog.text
 
 
 async def test_a_hundred_pods_start_together(world: World) -> None:

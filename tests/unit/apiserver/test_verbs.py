@@ -336,6 +336,12 @@ class TestDelete:
             api.verbs.get(namespaces, "", "x")
 
 
+    async def test_system_namespaces_stay(self) -> None:
+        api = await new_api()
+        with pytest.raises(Forbidden, match="this namespace may not be deleted"):
+            await api.deletion.delete(kind(api, "Namespace"), "", "default", DeleteOptions())
+
+
 class TestSubresources:
     async def test_scale(self) -> None:
         api = await new_api()

@@ -33,7 +33,7 @@ async def server() -> AsyncIterator[int]:
 
     app = web.Application()
     app.add_routes([web.get("/big", big), web.get("/moved", moved), web.get("/agent", agent), web.get("/slow", slow)])
-    runner = web.AppRunner(app, shutdown_timeout=0)
+    runner = web.AppRunner(app, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

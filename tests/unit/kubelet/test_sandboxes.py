@@ -27,8 +27,8 @@ CLUSTER_SEARCHES = ("default.svc.cluster.local", "svc.cluster.local", "cluster.l
             "9.9.9.9", ("example.com",), (), id="None takes only the dnsConfig",
         ),
         pytest.param(
-            {"dnsConfig": {"searches": ["example.com"], "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}]}},
-            "10.96.0.10", (*CLUSTER_SEARCHES, "example.com"), ("ndots:2", "edns0"), id="dnsConfig is merged",
+            {"dnsConfig": {"searches": ["example.com"], "options": [{"name": "ndots", "value": "2"}, {"name": "x"}]}},
+            "10.96.0.10", (*CLUSTER_SEARCHES, "example.com"), ("ndots:2", "x"), id="dnsConfig is merged",
         ),
     ],
 )  # fmt: skip

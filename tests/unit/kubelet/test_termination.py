@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from petset.cluster.api.cri import ContainerStatus
-
 from petset.cluster.kubelet.effects import RunHook, Signal
 from petset.cluster.kubelet.facts import container_facts
 from petset.cluster.kubelet.memory import Ending, Stop

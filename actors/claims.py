@@ -1,0 +1,210 @@
+"""What a cluster takes from the machine before anything is started: either all of it, or a message and no trace.
+
+    folder + lock ─▶ stored settings ─▶ API listener ─▶ loopback slot ─▶ DNS port ─▶ run folder ─▶ settings.json
+
+Each step can fail for a reason that is the user's to mend (`ClaimError`: one line that says what to do); then every
+earlier step is undone, and a folder that was made here is removed again. The claims are held for the supervisor's
+life: sockets and the lock vanish with the process, whatever ends it. A run folder left behind by a supervisor that
+was killed is removed by the next one.
+
+The *slot* is the cluster's share of 127/8 (network/addresses.py). It is claimed machine-wide, also across users, by
+a bound socket on an address of the slot itself; the slot of the last run is tried first, so that addresses stay.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import tempfile
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+
+from petset.cluster import lock
+from petset.cluster.network.addresses import LOOPBACK_SLOTS, loopback_plan
+from petset.cluster.settings import ClusterFolder, ClusterSettings, SettingsError
+
+SLOT_PORT = 65531
+"""Where slots are claimed: above every ephemeral range in use."""
+
+UNPRIVILEGED_DNS_PORT = 1053
+DNS_PORT = 53
+DEFAULT_API_PORT = 6443
+RUN_FOLDER_PREFIX = "/tmp/petset-"
+"""Not $TMPDIR: Ray's socket paths below it may not exceed 107 bytes."""
+
+_BACKLOG = 512
+"""Clients that connect while the API server is being (re)started wait in the listener's queue, not more than these."""
+
+
+class ClaimError(Exception):
+    """The cluster cannot start on this machine as asked; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `petset up` was asked for; None means: as it was before, or the default."""
+
+    node_count: int | None = None
+    port: int | None = None
+    ray_address: str | None = None
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Everything held, and the settings that came of it. `notes` are for the user to read."""
+
+    settings: ClusterSettings
+    api_listener: socket.socket
+    notes: tuple[str, ...]
+    resources: ExitStack
+
+    def release(self) -> None:
+        """Give everything back, the lock last."""
+        self.resources.close()
+
+
+def claim(folder: ClusterFolder, wanted: Wanted) -> Claims:
+    """Take everything that the cluster of this folder needs. Raises ClaimError and leaves nothing behind."""
+    with ExitStack() as undo:
+        resources = undo.enter_context(ExitStack())
+        is_new = not folder.root.exists()
+        _make_and_lock(folder, resources)
+        if is_new:
+            undo.callback(shutil.rmtree, folder.root)
+        before = _stored_settings(folder)
+        wished = _merge(folder, before, wanted)
+        listener = resources.enter_context(_bind_api(_ports_to_try(before, wanted)))
+        slot = claim_slot(wished.slot, resources)
+        dns_port, notes = choose_dns_port(slot)
+        remove_run_folder(wished)
+        run_folder = tempfile.mkdtemp(prefix=RUN_FOLDER_PREFIX)
+        resources.callback(shutil.rmtree, run_folder, ignore_errors=True)
+        port = listener.getsockname()[1]
+        settings = replace(wished, port=port, slot=slot, dns_port=dns_port, run_folder=run_folder)
+        settings.save()
+        undo.pop_all()
+        return Claims(settings, listener, notes, resources)
+
+
+def remove_run_folder(settings: ClusterSettings) -> None:
+    """Remove the short-lived folder of a run that is over."""
+    if settings.run_folder.startswith(RUN_FOLDER_PREFIX):
+        shutil.rmtree(settings.run_folder, ignore_errors=True)
+
+
+def _make_and_lock(folder: ClusterFolder, resources: ExitStack) -> None:
+    try:
+        folder.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = lock.acquire(folder.lock)
+    except OSError as error:
+        raise ClaimError(
+            f"cannot write to {folder.root} ({error.strerror}); set PETSET_HOME to a folder of yours"
+        ) from error
+    if descriptor is None:
+        name = folder.root.name
+        raise ClaimError(f"cluster {name} is already running; stop it with `petset down {name}`, or use another name")
+    resources.callback(os.close, descriptor)
+
+
+def _stored_settings(folder: ClusterFolder) -> ClusterSettings | None:
+    try:
+        return folder.read_settings()
+    except FileNotFoundError:
+        return None
+    except SettingsError as error:
+        raise ClaimError(str(error)) from error
+
+
+def _merge(folder: ClusterFolder, before: ClusterSettings | None, wanted: Wanted) -> ClusterSettings:
+    """What was stored, changed by what was asked for. The folder's own place decides the name: it may have moved."""
+    try:
+        settings = before or ClusterSettings(folder.root.name, str(folder.root.parent))
+        settings = replace(settings, name=folder.root.name, home=str(folder.root.parent))
+        if wanted.node_count is not None:
+            settings = replace(settings, node_count=wanted.node_count)
+        if wanted.port is not None:
+            settings = replace(settings, port=wanted.port)
+        if wanted.ray_address is not None:
+            settings = replace(settings, ray_address=wanted.ray_address)
+    except SettingsError as error:
+        raise ClaimError(str(error)) from error
+    return settings
+
+
+def _ports_to_try(before: ClusterSettings | None, wanted: Wanted) -> list[int]:
+    """A cluster that comes back keeps its port unless another is asked for; 0 (any free one) tries it first."""
+    if wanted.port:
+        return [wanted.port]
+    known = before.port if before else (wanted.port if wanted.port is not None else DEFAULT_API_PORT)
+    return [known] if wanted.port is None else [known, 0]
+
+
+def _bind_api(ports: list[int]) -> socket.socket:
+    """The API server's listener on the first of the ports that can be had."""
+    *first_choices, last = ports
+    for port in first_choices:
+        with suppress(OSError):
+            return _listen(port)
+    try:
+        return _listen(last)
+    except OSError as error:
+        raise ClaimError(explain_port_error(last, error)) from error
+
+
+def explain_port_error(port: int, error: OSError) -> str:
+    """What to do when a port cannot be had."""
+    if isinstance(error, PermissionError):
+        return f"port {port} needs root; choose one above 1023 with --port"
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} is taken by another program; choose another with --port (0: any free one)"
+    return f"cannot listen on port {port} ({error.strerror}); choose another with --port (0: any free one)"
+
+
+def _listen(port: int) -> socket.socket:
+    """A listener on 127.0.0.1, listening from now on: early clients wait instead of being refused."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def claim_slot(preferred: int, resources: ExitStack) -> int:
+    """Take a share of 127/8: the one of the last run, or the first that is free."""
+    for slot in [preferred, *(slot for slot in range(LOOPBACK_SLOTS) if slot != preferred)]:
+        mark = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            mark.bind((str(loopback_plan(slot).services[-2]), SLOT_PORT))
+        except OSError:
+            mark.close()
+            continue
+        resources.callback(mark.close)
+        return slot
+    raise ClaimError(f"all {LOOPBACK_SLOTS} address ranges of 127/8 are in use; stop another cluster first")
+
+
+def choose_dns_port(slot: int) -> tuple[int, tuple[str, ...]]:
+    """Port 53 when this user may bind it and nobody has it; else an unprivileged one, and a note that says so.
+
+    resolv.conf knows no ports (resolv.conf(5)): on another port than 53 only programs that are told so find it.
+    """
+    address = loopback_plan(slot).dns_address
+    try:
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            with socket.socket(socket.AF_INET, kind) as probe:
+                if kind == socket.SOCK_STREAM:  # connections of the last run may linger; for UDP it would hide a rival
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((address, DNS_PORT))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return UNPRIVILEGED_DNS_PORT, (
+            f"DNS answers on {address}:{UNPRIVILEGED_DNS_PORT}, not on port {DNS_PORT} ({reason})",
+        )
+    return DNS_PORT, ()

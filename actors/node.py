@@ -1,0 +1,103 @@
+"""node-N: the machine. Its methods are the `Runtime` protocol, one to one, as its kubelet calls them over Ray.
+
+The machine lives and dies with this actor: its warm parent is started from the actor's event-loop thread, so the
+kernel kills every pod when that thread ends, however it ends. Calls that come before the machine has booted wait.
+
+Told to stop, it first gives its pods a moment to end by themselves (SIGTERM, then DRAIN_SECONDS), as a machine that
+is shut down does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from petset.actors.lifeline import Lifeline
+from petset.actors.shell import Shell
+from petset.cluster.api.cri import ContainerSpec, ContainerStatus, ExecResult, Image, SandboxSpec, SandboxStatus
+from petset.cluster.settings import ClusterSettings
+
+if TYPE_CHECKING:
+    from petset.cluster.kubelet.runtime import Runtime
+
+DRAIN_SECONDS = 2.0
+
+
+class NodeShell(Shell):
+    """Machine number 1, 2, … of the cluster."""
+
+    def __init__(self, settings: ClusterSettings, actor_name: str, lifeline: Lifeline, node_number: int) -> None:
+        super().__init__(settings, actor_name, lifeline)
+        self._node_number = node_number
+        self._booted: asyncio.Future[Runtime] = asyncio.get_running_loop().create_future()
+
+    async def run(self, ready: asyncio.Event) -> None:
+        from petset.cluster.clock import SystemClock
+        from petset.cluster.network.loopback import LoopbackNetwork
+        from petset.cluster.node.images import load_catalogue
+        from petset.cluster.node.machine import Machine
+
+        folder = self.settings.folder
+        machine = Machine(
+            self.actor_name,
+            folder=folder.node(self.actor_name),
+            volumes=folder.volumes,
+            network=LoopbackNetwork(self.settings.addresses, self._node_number),
+            catalogue=load_catalogue(),
+            clock=SystemClock(),
+        )
+        async with machine:
+            self._booted.set_result(machine)
+            ready.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await drain(machine, DRAIN_SECONDS)
+
+    async def pull_image(self, reference: str) -> Image:
+        return await (await self._machine()).pull_image(reference)
+
+    async def run_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
+        return await (await self._machine()).run_sandbox(spec)
+
+    async def start_container(self, sandbox_uid: str, spec: ContainerSpec) -> ContainerStatus:
+        return await (await self._machine()).start_container(sandbox_uid, spec)
+
+    async def signal_container(self, container_id: str, signal: int) -> None:
+        await (await self._machine()).signal_container(container_id, signal)
+
+    async def remove_sandbox(self, sandbox_uid: str) -> None:
+        await (await self._machine()).remove_sandbox(sandbox_uid)
+
+    async def list_sandboxes(self) -> list[SandboxStatus]:
+        return await (await self._machine()).list_sandboxes()
+
+    async def next_change(self, seen: int) -> int:
+        return await (await self._machine()).next_change(seen)
+
+    async def run_command(self, container_id: str, command: tuple[str, ...], timeout_seconds: float) -> ExecResult:
+        return await (await self._machine()).run_command(container_id, command, timeout_seconds)
+
+    async def read_log(self, sandbox_uid: str, container: str, attempt: int, offset: int, limit: int) -> bytes:
+        return await (await self._machine()).read_log(sandbox_uid, container, attempt, offset, limit)
+
+    async def _machine(self) -> Runtime:
+        return await asyncio.shield(self._booted)
+
+
+async def drain(runtime: Runtime, grace_seconds: float) -> None:
+    """Ask every running container to end (SIGTERM) and wait for it, `grace_seconds` at the most."""
+    seen = await runtime.next_change(-1)
+    for container_id in await _running(runtime):
+        await runtime.signal_container(container_id, signal.SIGTERM)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(grace_seconds):
+            while await _running(runtime):
+                seen = await runtime.next_change(seen)
+
+
+async def _running(runtime: Runtime) -> list[str]:
+    sandboxes = await runtime.list_sandboxes()
+    return [each.id for sandbox in sandboxes for each in sandbox.containers if each.state == "running"]

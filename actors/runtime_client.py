@@ -1,0 +1,83 @@
+"""`RemoteRuntime`: a kubelet's view of its node, which is another actor. Each call is one Ray call.
+
+The node actor is found by its name, and again after it died: the supervisor makes it anew under that name. A call
+that the node's death cut off may or may not have happened, which is what `Unavailable` says (not definite); errors
+of the runtime itself (`ImageNotFound`, `RuntimeFailure`, …) arrive as they were raised.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayActorError, RayTaskError
+
+from petset.cluster.api.cri import ContainerSpec, ContainerStatus, ExecResult, Image, SandboxSpec, SandboxStatus
+from petset.cluster.errors import ApiError, Unavailable
+
+
+class RemoteRuntime:
+    """The `Runtime` protocol over a named actor (see NodeShell for the other end)."""
+
+    def __init__(self, actor_name: str) -> None:
+        self._actor_name = actor_name
+        self._handles: list[ActorHandle[Any]] = []
+        """The handle in use, or nothing before the first call and after a death."""
+
+    async def pull_image(self, reference: str) -> Image:
+        answer: Image = await self._call("pull_image", reference)
+        return answer
+
+    async def run_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
+        answer: SandboxStatus = await self._call("run_sandbox", spec)
+        return answer
+
+    async def start_container(self, sandbox_uid: str, spec: ContainerSpec) -> ContainerStatus:
+        answer: ContainerStatus = await self._call("start_container", sandbox_uid, spec)
+        return answer
+
+    async def signal_container(self, container_id: str, signal: int) -> None:
+        await self._call("signal_container", container_id, signal)
+
+    async def remove_sandbox(self, sandbox_uid: str) -> None:
+        await self._call("remove_sandbox", sandbox_uid)
+
+    async def list_sandboxes(self) -> list[SandboxStatus]:
+        answer: list[SandboxStatus] = await self._call("list_sandboxes")
+        return answer
+
+    async def next_change(self, seen: int) -> int:
+        answer: int = await self._call("next_change", seen)
+        return answer
+
+    async def run_command(self, container_id: str, command: tuple[str, ...], timeout_seconds: float) -> ExecResult:
+        answer: ExecResult = await self._call("run_command", container_id, command, timeout_seconds)
+        return answer
+
+    async def read_log(self, sandbox_uid: str, container: str, attempt: int, offset: int, limit: int) -> bytes:
+        answer: bytes = await self._call("read_log", sandbox_uid, container, attempt, offset, limit)
+        return answer
+
+    async def _call(self, method: str, *arguments: Any) -> Any:
+        handle = self._resolve()
+        try:
+            return await getattr(handle, method).remote(*arguments)
+        except RayActorError as error:
+            if handle in self._handles:
+                self._handles.remove(handle)
+            raise Unavailable(f"node {self._actor_name} does not answer") from error
+        except RayTaskError as error:
+            if isinstance(error.cause, ApiError):
+                raise error.cause from None
+            raise
+
+    def _resolve(self) -> ActorHandle[Any]:
+        if self._handles:
+            return self._handles[0]
+        try:
+            handle = ray.get_actor(self._actor_name)
+        except ValueError as error:
+            raise Unavailable(f"node {self._actor_name} is not there") from error
+        self._handles.append(handle)
+        return handle
