@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -42,14 +43,19 @@ def play_demo(console: Console, *, node_count: int) -> None:
         with console.status("bringing a throw-away cluster up") as status:
             options = UpOptions(node_count, port=0)
             cluster = running_cluster(Path(home), NAME, options, lambda text: status.update(f"starting: {text}"))
-            settings = stack.enter_context(cluster).settings
+            running = stack.enter_context(cluster)
+        settings = running.settings
         nodes = f"{node_count} nodes Ready, API on {settings.server}"
         _show(console, shown, Shown("a cluster comes up", time.monotonic() - begun, nodes))
         asyncio.run(_play(console, settings, shown))
         begun = time.monotonic()
+        processes = _family(running.launch.process.pid)
         with console.status("tearing the cluster down"):
             stack.close()
-        _show(console, shown, Shown("everything is torn down", time.monotonic() - begun, "no process is left"))
+        seen = f"none of {len(processes)} processes is left"
+        if left := [process for process in processes if _is_alive(process)]:
+            raise StepFailed(f"{len(left)} processes of the cluster are still there: {left}")
+        _show(console, shown, Shown("everything is torn down", time.monotonic() - begun, seen))
     console.print(_table(shown))
 
 
@@ -70,13 +76,26 @@ async def _timed(step: Step) -> Shown:
     return Shown(step.title, time.monotonic() - begun, seen)
 
 
+def _family(process_id: int) -> list[psutil.Process]:
+    """The cluster's supervisor and everything that descends from it: Ray, the actors, the pods."""
+    supervisor = psutil.Process(process_id)
+    return [supervisor, *supervisor.children(recursive=True)]
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _show(console: Console, shown: list[Shown], one: Shown) -> None:
     shown.append(one)
     console.print(f"[green]✔[/green] {one.title} [dim]({one.seconds:.1f} s)[/dim]: {one.seen}", highlight=False)
 
 
 def _table(shown: list[Shown]) -> Table:
-    table = Table("SHOWN", "SECONDS", "SEEN", box=None, pad_edge=False, title="What held", title_justify="left")
+    table = Table("WHAT HELD", "SECONDS", "SEEN", box=None, pad_edge=False)
     for one in shown:
         table.add_row(one.title, f"{one.seconds:.1f}", one.seen)
     table.add_row("in all", f"{sum(one.seconds for one in shown):.1f}", "")
