@@ -40,7 +40,7 @@ async def make_api(backend: Backend, *, schemas: Schemas, clock: Clock, names: N
     admission = Admission(backend, clock=clock, names=names, service_addresses=ServiceAddresses(backend, addresses))
     verbs = Verbs(backend, registry=registry, schemas=schemas, admission=admission)
     deletion = Deletion(verbs, clock)
-    await bootstrap(verbs, addresses)
+    await bootstrap(verbs, addresses, ServiceAddresses(backend, addresses))
     return Api(
         registry=registry,
         schemas=schemas,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from petset.cluster.api.kinds import Registry
+import copy
+
 from petset.cluster.api.objects import Object
 from petset.cluster.apiserver.options import WriteOptions
+from petset.cluster.apiserver.service_addresses import ServiceAddresses
 from petset.cluster.apiserver.verbs import Verbs
-from petset.cluster.errors import AlreadyExists
 from petset.cluster.network.addresses import AddressPlan
+from petset.cluster.store.backend import StoreKey
 
 DEFAULT_CLASS = "standard"
 DISK_PROVISIONER = "petset.dev/disk"
@@ -15,15 +17,26 @@ DISK_PROVISIONER = "petset.dev/disk"
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
-async def bootstrap(verbs: Verbs, addresses: AddressPlan) -> None:
-    """Create what is missing; what is there (after a restart) stays as users left it."""
-    registry = Registry()
+async def bootstrap(verbs: Verbs, addresses: AddressPlan, service_addresses: ServiceAddresses) -> None:
+    """Create what is missing; after a restart users find everything as they left it, but for addresses out of range."""
     for obj in [*_namespaces(), *_services(addresses), _storage_class()]:
-        kind = registry.of_kind(obj["kind"])
-        try:
-            await verbs.create(kind, obj["metadata"].get("namespace", ""), obj, WriteOptions())
-        except AlreadyExists:
-            continue
+        kind = verbs.registry.of_kind(obj["kind"])
+        namespace = obj["metadata"].get("namespace", "")
+        if verbs.backend.get(StoreKey(kind.resource, namespace, obj["metadata"]["name"])) is None:
+            await verbs.create(kind, namespace, obj, WriteOptions())
+    await _move_services(verbs, addresses, service_addresses)
+
+
+async def _move_services(verbs: Verbs, addresses: AddressPlan, service_addresses: ServiceAddresses) -> None:
+    """A cluster that comes up again in another slot has another service range: give addresses outside it anew."""
+    fixed = {("default", "kubernetes"): addresses.api_address, ("kube-system", "kube-dns"): addresses.dns_address}
+    kind = verbs.registry.of_kind("Service")
+    for service in service_addresses.out_of_range():
+        moved = copy.deepcopy(service)
+        key = (service["metadata"]["namespace"], service["metadata"]["name"])
+        moved["spec"]["clusterIP"] = fixed.get(key) or service_addresses.next_free()
+        moved["spec"]["clusterIPs"] = [moved["spec"]["clusterIP"]]
+        await verbs.replace(kind, service, moved)
 
 
 def _namespaces() -> list[Object]:

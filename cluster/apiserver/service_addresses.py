@@ -36,9 +36,7 @@ class ServiceAddresses:
         if spec["type"] == "ExternalName":
             return
         if not spec.get("clusterIP"):
-            spec["clusterIP"] = next(self._free_addresses(), None)
-            if spec["clusterIP"] is None:
-                raise InternalError("the range of service addresses is used up")
+            spec["clusterIP"] = self.next_free()
         elif old is None and spec["clusterIP"] != "None":
             self._check_wanted(service)
         spec["clusterIPs"] = [spec["clusterIP"]]
@@ -49,6 +47,17 @@ class ServiceAddresses:
         else:
             for port in spec.get("ports") or ():
                 port.pop("nodePort", None)
+
+    def next_free(self) -> str:
+        """The lowest address that no stored Service has. Raises InternalError when there is none."""
+        if address := next(self._free_addresses(), None):
+            return address
+        raise InternalError("the range of service addresses is used up")
+
+    def out_of_range(self) -> list[Object]:
+        """The stored Services whose address is not of this plan."""
+        with_address = [each for each in self._services() if each["spec"].get("clusterIP", "None") not in ("", "None")]
+        return [each for each in with_address if ip_address(each["spec"]["clusterIP"]) not in self._plan.services]
 
     def _services(self) -> list[Object]:
         return self._backend.objects("services")

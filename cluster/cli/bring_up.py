@@ -75,9 +75,11 @@ def running_cluster(home: Path, name: str, options: UpOptions, progress: Progres
 
 
 def _wait_for_actors(launch: Launch, progress: Progress, deadline: float, log: Path) -> None:
+    told = set()
     while time.monotonic() < deadline:
         message = launch.next_message(wait_seconds=1.0) or {}
-        if note := message.get("note"):
+        if (note := message.get("note")) and note not in told:
+            told.add(note)  # a crash loop says the same again and again
             progress(note)
         if phase := message.get("phase"):
             progress(_STEPS.get(phase, phase))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import stat
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,12 @@ def listeners(processes: list[psutil.Process]) -> set[str]:
     """The addresses that these processes listen on."""
     connections = [connection for process in processes for connection in process.net_connections()]
     return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
+
+
+def wait_until_up(command: subprocess.Popen[str]) -> None:
+    output = command.stdout
+    assert output is not None
+    eventually(lambda: "1 node Ready" in output.readline(), "the cluster is up")
 
 
 def test_a_detached_cluster_is_up_when_the_command_returns(petset: Driver, shared: RealCluster) -> None:
@@ -42,8 +49,7 @@ def test_the_kubeconfig_is_private(petset: Driver, shared: RealCluster) -> None:
 
 def test_a_foreground_cluster_lives_beside_another_until_ctrl_c(petset: Driver, shared: RealCluster) -> None:
     with petset.in_foreground("up", "side", "--nodes", "1", "--port", "0") as command:
-        assert command.stdout is not None
-        eventually(lambda: "1 node Ready" in command.stdout.readline(), "the cluster is up")
+        wait_until_up(command)
         side = petset.cluster("side")
         processes = side.processes()
         assert side.folder.read_settings().slot != shared.folder.read_settings().slot
@@ -55,8 +61,7 @@ def test_a_foreground_cluster_lives_beside_another_until_ctrl_c(petset: Driver, 
 
 def test_a_foreground_cluster_dies_with_its_command_however_that_dies(petset: Driver) -> None:
     with petset.in_foreground("up", "orphan", "--nodes", "1", "--port", "0") as command:
-        assert command.stdout is not None
-        eventually(lambda: "1 node Ready" in command.stdout.readline(), "the cluster is up")
+        wait_until_up(command)
         processes = petset.cluster("orphan").processes()
         command.kill()
     assert_all_end(processes)
