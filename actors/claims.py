@@ -1,14 +1,16 @@
 """What a cluster takes from the machine before anything is started: either all of it, or a message and no trace.
 
-    folder + lock ─▶ stored settings ─▶ API listener ─▶ loopback slot ─▶ DNS port ─▶ run folder ─▶ settings.json
+    folder, lock ─▶ stored settings ─▶ network ─▶ a Ray to join answers ─▶ API listener
+                                                       ─▶ slot ─▶ DNS port ─▶ run folder ─▶ settings.json
 
 Each step can fail for a reason that is the user's to mend (`ClaimError`: one line that says what to do); then every
 earlier step is undone, and a folder that was made here is removed again. The claims are held for the supervisor's
 life: sockets and the lock vanish with the process, whatever ends it. A run folder left behind by a supervisor that
 was killed is removed by the next one.
 
-The *slot* is the cluster's share of 127/8 (network/addresses.py). It is claimed machine-wide, also across users, by
-a bound socket on an address of the slot itself; the slot of the last run is tried first, so that addresses stay.
+On the loopback network, the *slot* is the cluster's share of 127/8 (network/addresses.py). It is claimed machine-wide,
+also across users, by a bound socket on an address of the slot itself; the slot of the last run is tried first, so
+that addresses stay.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from petset.cluster import lock
 from petset.cluster.network.addresses import LOOPBACK_SLOTS, loopback_plan
+from petset.cluster.network.kernel import probe
 from petset.cluster.settings import ClusterFolder, ClusterSettings, SettingsError
 
 SLOT_PORT = 65531
@@ -34,6 +38,11 @@ DEFAULT_API_PORT = 6443
 RUN_FOLDER_PREFIX = "/tmp/petset-"
 """Not $TMPDIR: Ray's socket paths below it may not exceed 107 bytes."""
 
+DEFAULT_NETWORK = "auto"
+LOOPBACK_LIMITS = (
+    "network loopback: a pod is an address of 127/8; it sees the host's processes and paths, and cannot be cut off"
+)
+RAY_ANSWER_SECONDS = 5.0
 _BACKLOG = 512
 """Clients that connect while the API server is being (re)started wait in the listener's queue, not more than these."""
 
@@ -49,6 +58,8 @@ class Wanted:
     node_count: int | None = None
     port: int | None = None
     ray_address: str | None = None
+    network: str | None = None
+    """One of the settings' networks, or `auto`: namespaces where the kernel allows them."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,14 @@ class Claims:
         self.resources.close()
 
 
-def claim(folder: ClusterFolder, wanted: Wanted) -> Claims:
+def namespaces_refusal() -> str:
+    """Why this machine cannot give a cluster namespaces; empty when it can."""
+    return probe(only_needed=True).refusal
+
+
+def claim(
+    folder: ClusterFolder, wanted: Wanted, refusal: Callable[[], str] = namespaces_refusal
+) -> Claims:  # fmt: skip
     """Take everything that the cluster of this folder needs. Raises ClaimError and leaves nothing behind."""
     with ExitStack() as undo:
         resources = undo.enter_context(ExitStack())
@@ -75,14 +93,23 @@ def claim(folder: ClusterFolder, wanted: Wanted) -> Claims:
             undo.callback(shutil.rmtree, folder.root)
         before = _stored_settings(folder)
         wished = _merge(folder, before, wanted)
+        if wished.ray_address:
+            refusal = _joined_ray_refusal
+        network, notes = choose_network(before, wanted, refusal)
+        if wished.ray_address:
+            check_ray(wished.ray_address)
         listener = resources.enter_context(_bind_api(_ports_to_try(before, wanted)))
-        slot = claim_slot(wished.slot, resources)
-        dns_port, notes = choose_dns_port(slot)
+        slot, dns_port = 0, DNS_PORT
+        if network == "loopback":
+            slot = claim_slot(wished.slot, resources)
+            dns_port, dns_notes = choose_dns_port(slot)
+            notes += dns_notes
         remove_run_folder(wished)
         run_folder = tempfile.mkdtemp(prefix=RUN_FOLDER_PREFIX)
         resources.callback(shutil.rmtree, run_folder, ignore_errors=True)
         port = listener.getsockname()[1]
-        settings = replace(wished, port=port, slot=slot, dns_port=dns_port, run_folder=run_folder)
+        wished = replace(wished, network=network, run_folder=run_folder)
+        settings = replace(wished, port=port, slot=slot, dns_port=dns_port)
         settings.save()
         undo.pop_all()
         return Claims(settings, listener, notes, resources)
@@ -131,6 +158,45 @@ def _merge(folder: ClusterFolder, before: ClusterSettings | None, wanted: Wanted
     except SettingsError as error:
         raise ClaimError(str(error)) from error
     return settings
+
+
+def _joined_ray_refusal() -> str:
+    return "a joined Ray runs outside of them (--ray-address)"
+
+
+def choose_network(
+    before: ClusterSettings | None, wanted: Wanted, refusal: Callable[[], str]
+) -> tuple[str, tuple[str, ...]]:  # fmt: skip
+    """The network of the cluster, and what the user should know about it. Raises ClaimError.
+
+    A cluster keeps the one that it began with: its objects hold addresses of it.
+    """
+    asked = wanted.network or (before.network if before else DEFAULT_NETWORK)
+    if before and asked == "auto":
+        asked = before.network
+    if before and asked != before.network:
+        raise ClaimError(
+            f"cluster {before.name} began with --network {before.network}, and its objects hold addresses of it;"
+            f" use another name, or `petset down {before.name} --purge` first"
+        )
+    if asked == "loopback":
+        return asked, (LOOPBACK_LIMITS,) if wanted.network == asked else ()
+    if not (reason := refusal()):
+        return "namespaces", ()
+    if asked == "namespaces":
+        raise ClaimError(f"no network of namespaces here: {reason}; `petset doctor` says more")
+    return "loopback", (f"no network of namespaces here: {reason}", LOOPBACK_LIMITS)
+
+
+def check_ray(address: str) -> None:
+    """Whether anything answers at the Ray that is to be joined; Ray itself would try for a minute."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), RAY_ANSWER_SECONDS).close()
+    except ValueError as error:
+        raise ClaimError(f"--ray-address {address}: give it as host:port") from error
+    except OSError as error:
+        raise ClaimError(f"no Ray answers at {address} ({error.strerror or error}); check --ray-address") from error
 
 
 def _ports_to_try(before: ClusterSettings | None, wanted: Wanted) -> list[int]:

@@ -15,6 +15,7 @@ import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import groupby
 from typing import NoReturn
 
@@ -36,17 +37,19 @@ async def supervise(
     settings: ClusterSettings,
     specs: Sequence[ActorSpec],
     *,
-    listeners: Mapping[str, socket.socket],
+    listeners: Mapping[str, socket.socket] | None,
     link: Link,
     on_ray_death: Callable[[str], NoReturn],
 ) -> None:
     """Keep the actors alive until the cluster is told to stop, then stop them in order.
 
+    `listeners` are handed to actors that ask for them; None when somebody else does that (datacenter.py).
     `on_ray_death` gets a message and ends the process: without Ray nothing can be stopped in order.
     """
     maker = ActorMaker(settings)
     keepers = [Keeper(spec, maker, link.note) for spec in specs]
-    async with listener_broker(settings.run_folder, listeners), asyncio.TaskGroup() as tasks:
+    broker = nullcontext() if listeners is None else listener_broker(settings.run_folder, listeners)
+    async with broker, asyncio.TaskGroup() as tasks:
         kept = [tasks.create_task(keeper.run(), name=keeper.spec.name) for keeper in keepers]
         telling = tasks.create_task(_tell_phases(keepers, link), name="phases")
         ends: list[Callable[[], Awaitable[str]]] = [_signalled, lambda: _hung_up(link)]

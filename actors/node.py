@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING
 
 from petset.actors.lifeline import Lifeline
 from petset.actors.shell import Shell
-from petset.cluster.api.cri import ContainerSpec, ContainerStatus, ExecResult, Image, SandboxSpec, SandboxStatus
+from petset.actors.stream_gate import StreamGate, StreamTicket
+from petset.cluster.api.cri import (
+    ContainerSpec,
+    ContainerStatus,
+    ExecResult,
+    Image,
+    SandboxSpec,
+    SandboxStatus,
+    StreamRequest,
+)
 from petset.cluster.settings import ClusterSettings
 
 if TYPE_CHECKING:
@@ -31,28 +40,33 @@ class NodeShell(Shell):
     def __init__(self, settings: ClusterSettings, actor_name: str, lifeline: Lifeline, node_number: int) -> None:
         super().__init__(settings, actor_name, lifeline)
         self._node_number = node_number
+        self._gate = StreamGate(settings.run_folder, actor_name)
         self._booted: asyncio.Future[Runtime] = asyncio.get_running_loop().create_future()
 
     async def run(self, ready: asyncio.Event) -> None:
+        from petset.cluster.assemble.network import node_network
         from petset.cluster.clock import SystemClock
-        from petset.cluster.network.loopback import LoopbackNetwork
         from petset.cluster.node.images import load_catalogue
         from petset.cluster.node.machine import Machine
 
         folder = self.settings.folder
+        network = node_network(self.settings, self._node_number)
         machine = Machine(
             self.actor_name,
             folder=folder.node(self.actor_name),
             volumes=folder.volumes,
-            network=LoopbackNetwork(self.settings.addresses, self._node_number),
+            network=network,
             catalogue=load_catalogue(),
             clock=SystemClock(),
         )
-        async with machine:
+        async with machine, self._gate.open():
             self._booted.set_result(machine)
             ready.set()
+            # Later than the rest: the machine does not need it to boot.
+            from petset.cluster.assemble.service_proxy import run_service_proxy
+
             try:
-                await asyncio.Event().wait()
+                await run_service_proxy(self.settings, self.actor_name, network)
             finally:
                 await drain(machine, DRAIN_SECONDS)
 
@@ -80,8 +94,10 @@ class NodeShell(Shell):
     async def run_command(self, container_id: str, command: tuple[str, ...], timeout_seconds: float) -> ExecResult:
         return await (await self._machine()).run_command(container_id, command, timeout_seconds)
 
-    async def read_log(self, sandbox_uid: str, container: str, attempt: int, offset: int, limit: int) -> bytes:
-        return await (await self._machine()).read_log(sandbox_uid, container, attempt, offset, limit)
+    async def open_stream(self, request: StreamRequest) -> StreamTicket:
+        """The stream itself cannot cross Ray: its ticket does (stream_gate.py)."""
+        machine = await self._machine()
+        return self._gate.offer(await machine.open_stream(request))
 
     async def _machine(self) -> Runtime:
         return await asyncio.shield(self._booted)

@@ -30,14 +30,14 @@ class ActorSpec:
 
 
 def cluster_actors(settings: ClusterSettings) -> list[ActorSpec]:
-    """Every actor of a cluster, in the order of creation: first what others wait for."""
+    """Every actor of a cluster, in the order of creation: first what others wait for, then what takes longest."""
     names = settings.node_names
     nodes = [ActorSpec(name, "node", NodeShell, (number,)) for number, name in enumerate(names, start=1)]
     kubelets = [ActorSpec(name.replace("node-", "kubelet-"), "kubelet", KubeletShell, (name,)) for name in names]
     return [
         ActorSpec("api-server", "api-server", ApiServerShell),
-        ActorSpec("controller", "controller", ControllerShell),
         *nodes,
+        ActorSpec("controller", "controller", ControllerShell),
         *kubelets,
         ActorSpec("dns", "dns", DnsShell),
     ]

@@ -7,13 +7,23 @@ of the runtime itself (`ImageNotFound`, `RuntimeFailure`, …) arrive as they we
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayTaskError
 
-from petset.cluster.api.cri import ContainerSpec, ContainerStatus, ExecResult, Image, SandboxSpec, SandboxStatus
+from petset.actors.stream_gate import StreamTicket, fetch_stream
+from petset.cluster.api.cri import (
+    ContainerSpec,
+    ContainerStatus,
+    ExecResult,
+    Image,
+    SandboxSpec,
+    SandboxStatus,
+    StreamRequest,
+)
 from petset.cluster.errors import ApiError, Unavailable
 
 
@@ -55,9 +65,9 @@ class RemoteRuntime:
         answer: ExecResult = await self._call("run_command", container_id, command, timeout_seconds)
         return answer
 
-    async def read_log(self, sandbox_uid: str, container: str, attempt: int, offset: int, limit: int) -> bytes:
-        answer: bytes = await self._call("read_log", sandbox_uid, container, attempt, offset, limit)
-        return answer
+    async def open_stream(self, request: StreamRequest) -> socket.socket:
+        ticket: StreamTicket = await self._call("open_stream", request)
+        return await fetch_stream(ticket)
 
     async def _call(self, method: str, *arguments: Any) -> Any:
         handle = self._resolve()

@@ -1,8 +1,9 @@
 """The supervisor: the process that is a running cluster. `petset up` starts it; nobody imports it.
 
-    python -m petset.actors.supervisor FOLDER [--nodes N] [--port P] [--ray-address A] [--link FD]
+    python -m petset.actors.supervisor FOLDER [--nodes N] [--port P] [--ray-address A] [--network N] [--link FD]
 
-    claims (claims.py) ─▶ tokens, certificates, kubeconfig ┐ (helper thread)
+    claims (claims.py) ─▶ [into namespaces (datacenter.py)] ─▶
+                       ─▶ tokens, certificates, kubeconfig ┐ (helper thread)
                        ─▶ private Ray (private_ray.py)     ┴▶ actors, kept alive (host.py) ─▶ stop ─▶ all given back
 
 - Whatever cannot be had is said in one line over the link (link.py), with exit status 1 and nothing left behind.
@@ -14,7 +15,7 @@
 Security: the private Ray listens on 127.0.0.1 only, guarded by a token that only this user can read
 (ray_environment.py); other users of the machine can connect to its ports, but not use them. On a Ray that is joined
 (`--ray-address`) its owner decides. Known limit: on the loopback network every user of the machine can also reach
-pods; they are hidden once a cluster has a network of its own.
+pods. In namespaces nobody outside can reach any of it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from types import FrameType
 from typing import NoReturn
 
 from petset.actors.claims import ClaimError, Claims, Wanted, claim
+from petset.actors.datacenter import run_in_datacenter
 from petset.actors.link import Link
 from petset.actors.listeners import API
 from petset.actors.logs import log_to_file
@@ -49,13 +51,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     signal.signal(signal.SIGTERM, _exit)
     link = Link(socket.socket(fileno=options.link) if options.link is not None else None)
-    wanted = Wanted(options.nodes, options.port, options.ray_address)
+    wanted = Wanted(options.nodes, options.port, options.ray_address, options.network)
     try:
         claims = claim(ClusterFolder(options.folder.absolute()), wanted)
     except ClaimError as error:
         link.error(str(error))
         return 1
     try:
+        if claims.settings.has_namespaces:
+            return run_in_datacenter(claims, link, _run)
         return _run(claims, link)
     finally:
         claims.release()
@@ -67,6 +71,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--nodes", type=int)
     parser.add_argument("--port", type=int)
     parser.add_argument("--ray-address")
+    parser.add_argument("--network")
     parser.add_argument("--link", type=int, help="descriptor of the socket to the command that started this")
     return parser.parse_args(arguments)
 
@@ -95,8 +100,8 @@ def _run(claims: Claims, link: Link) -> int:
 def _start_and_supervise(claims: Claims, link: Link) -> None:
     settings = claims.settings
     os.chdir(settings.run_folder)  # Ray adds the current folder to its workers' import path: let it hold no modules
-    with ThreadPoolExecutor(1, "identities") as helper:
-        identities = helper.submit(_make_identities, settings)
+    with ThreadPoolExecutor(1, "preparations") as helper:
+        preparations = helper.submit(_prepare, settings)
         if settings.ray_address:
             prepare_joined_ray(os.environ)
         else:
@@ -109,14 +114,18 @@ def _start_and_supervise(claims: Claims, link: Link) -> None:
 
         specs = cluster_actors(settings)
         with joined_ray(settings) if settings.ray_address else private_ray(settings, len(specs)):
-            identities.result()
+            preparations.result()
             link.phase("ray")
-            listeners = {API: claims.api_listener}
+            listeners = None if settings.has_namespaces else {API: claims.api_listener}
             asyncio.run(supervise(settings, specs, listeners=listeners, link=link, on_ray_death=_give_up(claims, link)))
 
 
-def _make_identities(settings: ClusterSettings) -> None:
-    """Everything in `pki/`, and the kubeconfig. In a thread: loading `cryptography` fits into Ray's start."""
+def _prepare(settings: ClusterSettings) -> None:
+    """The network, everything in `pki/`, and the kubeconfig. In a thread: their libraries load while Ray starts."""
+    if settings.has_namespaces:
+        from petset.cluster.network.fabric import build_fabric
+
+        build_fabric(settings.addresses, settings.fabric, node_count=settings.node_count)
     from petset.cluster.certificates import ensure_certificates
     from petset.cluster.kubeconfig import write_kubeconfig
 

@@ -1,13 +1,15 @@
-"""Makes the cluster's certificate authority and the API server's certificate (ECDSA P-256, valid for ten years).
+"""Makes the cluster's certificate authority and the servers' certificates (ECDSA P-256, valid for ten years).
 
-The authority is made once and kept, so kubeconfigs stay good. The server certificate is made again when it does not
-name every address that it must, or when less than a month is left. Both carry the extensions that strict verifiers
+The authority is made once and kept, so kubeconfigs stay good. A server's certificate (the API server's, and one for
+each kubelet) is made again when it does not name every address that it must, or when less than a month is left. All
+carry the extensions that strict verifiers
 ask for (Python 3.13 checks key identifiers and key usage; RFC 5280, 4.2.1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -23,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from petset.cluster.pki import ca_certificate, key_of, server_certificate
+from petset.cluster.pki import ca_certificate, key_of, kubelet_certificate, server_certificate
 from petset.cluster.settings import ClusterFolder, ClusterSettings, write_private
 
 _LIFE = timedelta(days=3650)
@@ -37,14 +39,34 @@ _SERVER_NAMES = (
 def ensure_certificates(settings: ClusterSettings, now_seconds: float) -> None:
     """Make what is missing or out of date; files that are good stay as they are. `now_seconds`: Unix time."""
     now = datetime.fromtimestamp(now_seconds, UTC)
-    addresses = ("127.0.0.1", settings.addresses.api_address)
-    if not _is_server_certificate_good(settings.folder, addresses, now):
-        authority_key, authority = _ensure_authority(settings.folder, now)
-        _issue_server_certificate(server_certificate(settings.folder), authority_key, authority, addresses, now)
+    folder = settings.folder
+    for wanted in _wanted_certificates(settings):
+        if not _is_certificate_good(folder, wanted, now):
+            authority_key, authority = _ensure_authority(folder, now)
+            _issue_certificate(wanted, authority_key, authority, now)
 
 
-def _is_server_certificate_good(folder: ClusterFolder, addresses: Sequence[str], now: datetime) -> bool:
-    path = server_certificate(folder)
+@dataclass(frozen=True)
+class _Wanted:
+    """One server's certificate: where it lies, whose it is, and what it must be valid for."""
+
+    path: Path
+    common_name: str
+    names: Sequence[str]
+    addresses: Sequence[str]
+
+
+def _wanted_certificates(settings: ClusterSettings) -> Iterator[_Wanted]:
+    folder, addresses = settings.folder, settings.addresses
+    api_addresses = ("127.0.0.1", addresses.api_address, settings.component_endpoint[0])
+    yield _Wanted(server_certificate(folder), "kube-apiserver", _SERVER_NAMES, api_addresses)
+    for number, name in enumerate(settings.node_names, start=1):
+        path = kubelet_certificate(folder, name)
+        yield _Wanted(path, f"system:node:{name}", (name,), (addresses.node_address(number),))
+
+
+def _is_certificate_good(folder: ClusterFolder, wanted: _Wanted, now: datetime) -> bool:
+    path = wanted.path
     if not all(file.exists() for file in (path, key_of(path), ca_certificate(folder))):
         return False
     certificate = x509.load_pem_x509_certificate(path.read_bytes())
@@ -52,7 +74,7 @@ def _is_server_certificate_good(folder: ClusterFolder, addresses: Sequence[str],
         return False
     named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     covered = {str(address) for address in named.get_values_for_type(x509.IPAddress)}
-    return covered.issuperset(addresses) and certificate.not_valid_after_utc - now > _RENEW_BEFORE
+    return covered.issuperset(wanted.addresses) and certificate.not_valid_after_utc - now > _RENEW_BEFORE
 
 
 def _is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
@@ -80,26 +102,22 @@ def _ensure_authority(folder: ClusterFolder, now: datetime) -> tuple[ec.Elliptic
     return key, certificate
 
 
-def _issue_server_certificate(
-    path: Path,
-    authority_key: ec.EllipticCurvePrivateKey,
-    authority: x509.Certificate,
-    addresses: Sequence[str],
-    now: datetime,
+def _issue_certificate(
+    wanted: _Wanted, authority_key: ec.EllipticCurvePrivateKey, authority: x509.Certificate, now: datetime
 ) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    names = [x509.DNSName(name) for name in _SERVER_NAMES]
-    numbers = [x509.IPAddress(ip_address(address)) for address in addresses]
+    names = [x509.DNSName(name) for name in wanted.names]
+    numbers = [x509.IPAddress(ip_address(address)) for address in wanted.addresses]
     issuer_key_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     builder = (
-        _builder(_named("kube-apiserver"), authority.subject, key.public_key(), now)
+        _builder(_named(wanted.common_name), authority.subject, key.public_key(), now)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(is_authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName([*names, *numbers]), critical=False)
         .add_extension(issuer_key_id, critical=False)
     )
-    _write(path, key, builder.sign(authority_key, hashes.SHA256()))
+    _write(wanted.path, key, builder.sign(authority_key, hashes.SHA256()))
 
 
 def _named(common_name: str) -> x509.Name:

@@ -2,6 +2,7 @@
 
     pki/ca.crt ca.key            made once (certificates.py); clients trust nothing else
     pki/apiserver.crt .key       renewed when an address changed or a month is left
+    pki/kubelet-NODE.crt .key    the same for each kubelet's own server
     pki/tokens.csv               Kubernetes' static token file: token,user,uid,"group,group"
 
 Users and groups are Kubernetes' own (`system:kube-scheduler`, `system:node:node-1` in `system:nodes`, …). Tokens are
@@ -28,6 +29,8 @@ ADMIN = "kubernetes-admin"
 CONTROLLER_MANAGER = "system:kube-controller-manager"
 SCHEDULER = "system:kube-scheduler"
 DNS = "system:serviceaccount:kube-system:coredns"
+KUBELET_CLIENT = "kube-apiserver-kubelet-client"
+"""The API server, where it is a kubelet's client."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ def ca_certificate(folder: ClusterFolder) -> Path:
 
 def server_certificate(folder: ClusterFolder) -> Path:
     return folder.pki / "apiserver.crt"
+
+
+def kubelet_certificate(folder: ClusterFolder, node_name: str) -> Path:
+    return folder.pki / f"kubelet-{node_name}.crt"
 
 
 def key_of(certificate: Path) -> Path:
@@ -81,14 +88,22 @@ def token_of(folder: ClusterFolder, user: str) -> str:
 
 def server_context(folder: ClusterFolder) -> ssl.SSLContext:
     """TLS as the API server speaks it."""
+    return _serving_context(server_certificate(folder))
+
+
+def kubelet_context(folder: ClusterFolder, node_name: str) -> ssl.SSLContext:
+    """TLS as a kubelet's own server speaks it."""
+    return _serving_context(kubelet_certificate(folder, node_name))
+
+
+def _serving_context(certificate: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate = server_certificate(folder)
     context.load_cert_chain(certificate, key_of(certificate))
     return context
 
 
 def client_context(folder: ClusterFolder) -> ssl.SSLContext:
-    """TLS towards the API server."""
+    """TLS towards the API server, and from it towards kubelets."""
     return ssl.create_default_context(cafile=str(ca_certificate(folder)))
 
 
@@ -105,6 +120,7 @@ def _read_tokens(path: Path) -> Iterator[tuple[str, Identity]]:
 def _wanted_identities(settings: ClusterSettings) -> list[Identity]:
     return [
         Identity(ADMIN, ("system:masters",)),
+        Identity(KUBELET_CLIENT, ("system:masters",)),
         Identity(CONTROLLER_MANAGER),
         Identity(SCHEDULER),
         Identity(DNS, ("system:serviceaccounts", "system:serviceaccounts:kube-system")),

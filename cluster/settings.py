@@ -22,7 +22,13 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from petset.cluster.network.addresses import MAX_NODES, AddressPlan, loopback_plan
+from petset.cluster.network.addresses import MAX_NODES, OWN_PLAN, AddressPlan, loopback_plan
+from petset.cluster.network.host_ports import LENDER_SOCKET
+
+NETWORKS = ("loopback", "namespaces")
+MAX_DNS_TTL_SECONDS = 3600
+API_PORT = 6443
+"""The API server's port on the cluster's own network, whatever the host's is."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 
@@ -33,7 +39,11 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """Everything that decides how a cluster starts. JSON-safe; `slot` is its share of 127/8 (network/addresses.py)."""
+    """Everything that decides how a cluster starts. JSON-safe.
+
+    `network` is how its nodes and pods are connected: `loopback` (of which it has the share `slot`,
+    network/addresses.py), or `namespaces`.
+    """
 
     name: str
     home: str
@@ -43,6 +53,12 @@ class ClusterSettings:
     dns_port: int = 53
     run_folder: str = ""
     ray_address: str = ""
+    network: str = "loopback"
+    dns_ttl_seconds: int = 5
+    dns_negative_ttl_seconds: int | None = None
+    """How long DNS answers may be kept; None: as long as the others."""
+    dns_upstreams: str = ""
+    """Who is asked for names outside of the cluster: `192.0.2.1,192.0.2.2:5353`, or `host` for the machine's own."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -51,6 +67,11 @@ class ClusterSettings:
             )
         if not 1 <= self.node_count <= MAX_NODES:
             raise SettingsError(f"--nodes {self.node_count}: a cluster has 1 to {MAX_NODES} nodes")
+        if self.network not in NETWORKS:
+            raise SettingsError(f"--network {self.network}: it is one of {', '.join(NETWORKS)}")
+        for seconds in (self.dns_ttl_seconds, self.dns_negative_ttl_seconds or 0):
+            if not 0 <= seconds <= MAX_DNS_TTL_SECONDS:
+                raise SettingsError(f"DNS time to live {seconds}: give 0 to {MAX_DNS_TTL_SECONDS} seconds")
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"--port {self.port}: a port is a number from 0 (any free one) to 65535")
 
@@ -59,8 +80,12 @@ class ClusterSettings:
         return ClusterFolder(Path(self.home) / self.name)
 
     @property
+    def has_namespaces(self) -> bool:
+        return self.network == "namespaces"
+
+    @property
     def addresses(self) -> AddressPlan:
-        return loopback_plan(self.slot)
+        return OWN_PLAN if self.has_namespaces else loopback_plan(self.slot)
 
     @property
     def node_names(self) -> list[str]:
@@ -70,6 +95,26 @@ class ClusterSettings:
     def server(self) -> str:
         """The API server's address for clients on this machine."""
         return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def component_endpoint(self) -> tuple[str, int]:
+        """Where the cluster's own components, and its pods, reach the API server: address and port."""
+        return (self.addresses.control_plane_address, API_PORT) if self.has_namespaces else ("127.0.0.1", self.port)
+
+    @property
+    def component_server(self) -> str:
+        address, port = self.component_endpoint
+        return f"https://{address}:{port}"
+
+    @property
+    def host_ports(self) -> Path | None:
+        """Where ports of the host are borrowed (network/host_ports.py); None for a cluster that is on the host."""
+        return Path(self.run_folder) / LENDER_SOCKET if self.has_namespaces else None
+
+    @property
+    def fabric(self) -> Path:
+        """Where the network namespaces of nodes are kept, in the cluster's own view of the files."""
+        return Path(self.run_folder) / "fabric"
 
     def save(self) -> None:
         write_private(self.folder.settings, json.dumps(asdict(self), indent=2).encode())

@@ -7,10 +7,11 @@
 
 Rules: Kubernetes DNS specification 1.1.0, and CoreDNS 1.14 (plugin/kubernetes, pods insecure) where the specification
 is silent. Where CoreDNS breaks DNS itself (NXDOMAIN for a name that has other types, or names below it), the RFCs
-win. An answer depends only on the lower-case name, the type and the directory: the same serial, the same answer.
+win. An answer depends only on the lower-case name, the type and what it read in the directory; the SOA's serial numbers
+the state that it was made from.
 
-Left out: forwarding. A name outside the served zones is REFUSED, and an ExternalName that leaves them is NODATA, as
-CoreDNS answers when its upstream is silent.
+A name outside the served zones is REFUSED (forwarder.py takes such questions before, when there is somebody to ask).
+Left out: an ExternalName that leaves the zones is NODATA, as CoreDNS answers when its upstream is silent.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from petset.dns.directory import Directory, Endpoint, Port, Service
+from petset.dns.directory import Endpoint, Lookup, Port, Service
 from petset.dns.names import (
     AddressName,
     EmptyNode,
@@ -45,11 +46,15 @@ MAX_ALIASES = 10
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Who answers: the cluster's zone, the server's own addresses, and how long an answer may be kept."""
+    """Who answers: the cluster's zone, the server's own addresses, and how long an answer may be kept.
+
+    `negative_ttl_seconds` is for NXDOMAIN and NODATA: the SOA's minimum, and its own time to live up to 300 s.
+    """
 
     zone: Name
     addresses: tuple[str, ...]
     ttl_seconds: int
+    negative_ttl_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ class Place:
 class Answers:
     """The rules, applied to one directory as it is at each question."""
 
-    def __init__(self, directory: Directory, authority: Authority) -> None:
+    def __init__(self, directory: Lookup, authority: Authority) -> None:
         self._directory = directory
         self._authority = authority
         self._zone = authority.zone
@@ -276,6 +281,6 @@ class Answers:
             refresh_seconds=7200,
             retry_seconds=1800,
             expire_seconds=86_400,
-            minimum_seconds=self._ttl_seconds,
+            minimum_seconds=self._authority.negative_ttl_seconds,
         )
-        return Record(zone, min(self._ttl_seconds, MAX_SOA_TTL_SECONDS), soa)
+        return Record(zone, min(self._authority.negative_ttl_seconds, MAX_SOA_TTL_SECONDS), soa)

@@ -4,9 +4,10 @@
     Service ───────▶ (namespace, service) ──▶ Service          cluster IP ──▶ services
     EndpointSlice ─▶ (namespace, service) ──▶ Endpoints        address ─────▶ slices
 
-Fed object by object with `put` and `discard`, in any order: a slice may arrive before its service. `serial` counts
-the changes that a query could see; writes that touch only other fields (a status, an annotation) do not move it, so
-answers kept for one serial stay right while it stands. Objects whose names no packet can carry are left out.
+Fed object by object with `put` and `discard`, in any order: a slice may arrive before its service. Both answer the
+*topics* that changed: what an answer may have read (a `Reader` notes it). An answer stays right until one of its
+topics changes; writes that touch only fields that no query can see (a status, an annotation) change none. `serial`
+counts the changes. Objects whose names no packet can carry are left out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from petset.cluster.api.objects import Object, labels_of, name_of, namespace_of
 from petset.dns.names import Name, is_label, name_from_text, usual_address
@@ -25,6 +26,9 @@ KINDS = ("Namespace", "Service", "EndpointSlice")
 
 Key = tuple[str, str]
 """(namespace, name)."""
+
+Topic = tuple[str, ...]
+"""One thing that an answer can depend on: ("namespace", NAME), ("service", NS, NAME) or ("address", ADDRESS)."""
 
 T = TypeVar("T", bound=Hashable)
 
@@ -79,6 +83,19 @@ class Endpoints:
 _NO_ENDPOINTS = Endpoints()
 
 
+class Lookup(Protocol):
+    """What answers read."""
+
+    @property
+    def synced(self) -> bool: ...
+    @property
+    def serial(self) -> int: ...
+    def has_namespace(self, namespace: str) -> bool: ...
+    def service(self, namespace: str, name: str) -> Service | None: ...
+    def endpoints(self, namespace: str, service: str) -> Endpoints: ...
+    def pointers(self, address: str) -> list[Name]: ...
+
+
 class Directory:
     """The data behind every answer. `synced` is set by whoever feeds it, once everything was put in a first time."""
 
@@ -93,13 +110,13 @@ class Directory:
         self._services_at: dict[str, set[Key]] = defaultdict(set)
         self._slices_at: dict[str, set[Key]] = defaultdict(set)
 
-    def put(self, obj: Object) -> None:
-        """Insert or replace an object of one of `KINDS`. Raises ValueError for another kind."""
-        self._set(obj, exists=True)
+    def put(self, obj: Object) -> set[Topic]:
+        """Insert or replace an object of one of `KINDS`; what changed by it. Raises ValueError for another kind."""
+        return self._set(obj, exists=True)
 
-    def discard(self, obj: Object) -> None:
-        """Remove an object; one that is not there is no error. Raises ValueError for a kind not in `KINDS`."""
-        self._set(obj, exists=False)
+    def discard(self, obj: Object) -> set[Topic]:
+        """Remove an object, if it is there; what changed by it. Raises ValueError for a kind not in `KINDS`."""
+        return self._set(obj, exists=False)
 
     def has_namespace(self, namespace: str) -> bool:
         return namespace in self._namespaces
@@ -125,46 +142,51 @@ class Directory:
                     found[endpoint.host, service, namespace] = None
         return list(found)
 
-    def _set(self, obj: Object, *, exists: bool) -> None:
+    def _set(self, obj: Object, *, exists: bool) -> set[Topic]:
         match obj.get("kind"):
             case "Namespace":
-                self._set_namespace(name_of(obj), exists=exists)
+                changed = self._set_namespace(name_of(obj), exists=exists)
             case "Service":
-                self._set_service(_key(obj), _read_service(obj) if exists else None)
+                changed = self._set_service(_key(obj), _read_service(obj) if exists else None)
             case "EndpointSlice":
-                self._set_slice(_key(obj), _read_slice(obj) if exists else None)
+                changed = self._set_slice(_key(obj), _read_slice(obj) if exists else None)
             case kind:
                 raise ValueError(f"DNS has no use for a {kind}")
+        self.serial += bool(changed)
+        return changed
 
-    def _set_namespace(self, name: str, *, exists: bool) -> None:
+    def _set_namespace(self, name: str, *, exists: bool) -> set[Topic]:
         if exists == (name in self._namespaces):
-            return
+            return set()
         if exists:
             self._namespaces.add(name)
         else:
             self._namespaces.discard(name)
-        self.serial += 1
+        return {("namespace", name)}
 
-    def _set_service(self, key: Key, new: Service | None) -> None:
+    def _set_service(self, key: Key, new: Service | None) -> set[Topic]:
         old = self._services.pop(key, None)
         if new is not None:
             self._services[key] = new
         if old == new:
-            return
-        _move(self._services_at, key, old=old.addresses if old else (), new=new.addresses if new else ())
-        self.serial += 1
+            return set()
+        was, now = old.addresses if old else (), new.addresses if new else ()
+        _move(self._services_at, key, old=was, new=now)
+        return {("service", *key), *(("address", each) for each in (*was, *now))}
 
-    def _set_slice(self, key: Key, new: Slice | None) -> None:
+    def _set_slice(self, key: Key, new: Slice | None) -> set[Topic]:
         old = self._slices.pop(key, None)
         if new is not None:
             self._slices[key] = new
         if old == new:
-            return
-        _move(self._slices_at, key, old=_addresses(old), new=_addresses(new))
+            return set()
+        was, now = _addresses(old), _addresses(new)
+        _move(self._slices_at, key, old=was, new=now)
         _move(self._slices_of, key, old=(old.service,) if old else (), new=(new.service,) if new else ())
-        for service in {each.service for each in (old, new) if each}:
+        services = {each.service for each in (old, new) if each}
+        for service in services:
             self._gather(service)
-        self.serial += 1
+        return {("service", *each) for each in services} | {("address", each) for each in was | now}
 
     def _gather(self, service: Key) -> None:
         """Join a service's slices again."""
@@ -177,6 +199,45 @@ class Directory:
         for endpoint in joined:
             by_host.setdefault(endpoint.host, []).append(endpoint)
         self._endpoints[service] = Endpoints(joined, by_host)
+
+
+class Reader:
+    """A directory that notes the topics that were read, until they are taken."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._topics: set[Topic] = set()
+
+    @property
+    def synced(self) -> bool:
+        return self._directory.synced
+
+    @property
+    def serial(self) -> int:
+        """Not a topic: it only numbers the state that an answer was made from."""
+        return self._directory.serial
+
+    def has_namespace(self, namespace: str) -> bool:
+        self._topics.add(("namespace", namespace))
+        return self._directory.has_namespace(namespace)
+
+    def service(self, namespace: str, name: str) -> Service | None:
+        self._topics.add(("service", namespace, name))
+        return self._directory.service(namespace, name)
+
+    def endpoints(self, namespace: str, service: str) -> Endpoints:
+        self._topics.add(("service", namespace, service))
+        return self._directory.endpoints(namespace, service)
+
+    def pointers(self, address: str) -> list[Name]:
+        self._topics.add(("address", address))
+        return self._directory.pointers(address)
+
+    def take(self) -> frozenset[Topic]:
+        """What was read since the last time."""
+        topics = frozenset(self._topics)
+        self._topics.clear()
+        return topics
 
 
 def dashed(address: str) -> str:

@@ -53,9 +53,11 @@ class Responder:
             query = wire.read_query(packet, header)
         except wire.MalformedQuery:
             return wire.write_error(header, Rcode.FORMERR)
-        return wire.write_response(query, self._answer(query), limit_bytes=_limit_bytes(query, transport))
+        answer = rotated(self.answer(query), next(self._turns))
+        return wire.write_response(query, answer, limit_bytes=_limit_bytes(query, transport))
 
-    def _answer(self, query: wire.Query) -> Answer:
+    def answer(self, query: wire.Query) -> Answer:
+        """The answer to a well-formed query, its records in their first order."""
         if query.edns and query.edns.version > 0:
             return Answer(Rcode.BADVERS, authoritative=False)
         if (
@@ -64,21 +66,34 @@ class Responder:
             or query.type in (Type.AXFR, Type.IXFR)
         ):
             return Answer(Rcode.REFUSED, authoritative=False)
-        answer = self._resolve(query.name, query.type)
-        turn = next(self._turns)
-        return replace(answer, answer=_rotated(answer.answer, turn), additional=_rotated(answer.additional, turn))
+        return self._resolve(query.name, query.type)
+
+
+def count_turns(answer: Answer) -> int:
+    """How many different orders `rotated` makes of this answer; at least 1."""
+    return max(1, *(len(_addresses(section)) for section in (answer.answer, answer.additional)))
+
+
+def rotated(answer: Answer, turn: int) -> Answer:
+    """The answer with its addresses turned by `turn` places."""
+    if count_turns(answer) == 1:
+        return answer
+    return replace(answer, answer=_turned(answer.answer, turn), additional=_turned(answer.additional, turn))
 
 
 def _limit_bytes(query: wire.Query, transport: Transport) -> int:
     if transport is Transport.TCP:
         return wire.MAX_STREAM_BYTES
-    asked_bytes = query.edns.payload_bytes if query.edns else 0
-    return min(max(asked_bytes, wire.MIN_PAYLOAD_BYTES), wire.MAX_PAYLOAD_BYTES)
+    return wire.datagram_limit_bytes(query.edns.payload_bytes if query.edns else 0)
 
 
-def _rotated(records: tuple[Record, ...], turn: int) -> tuple[Record, ...]:
+def _addresses(records: tuple[Record, ...]) -> list[Record]:
+    return [record for record in records if record.data.type in (Type.A, Type.AAAA)]
+
+
+def _turned(records: tuple[Record, ...], turn: int) -> tuple[Record, ...]:
     """Address records turned by `turn` places; all others keep theirs, before the addresses (a CNAME comes first)."""
-    addresses = [record for record in records if record.data.type in (Type.A, Type.AAAA)]
+    addresses = _addresses(records)
     if len(addresses) < 2:
         return records
     first = turn % len(addresses)

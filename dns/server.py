@@ -1,16 +1,15 @@
 """DNS on sockets: UDP and TCP on one explicit address, bytes in and bytes out.
 
     bind(host, port) ──▶ BoundSockets ──▶ serve(sockets, respond): until cancelled
-                                           ├─ UDP   one datagram, one response
+                                           ├─ UDP   a thread of its own (datagrams.py, batches.py)
                                            └─ TCP   a task per connection: length, query, length, response, …
 
 Binding is apart from serving: a port that is taken or forbidden is the caller's error, at once, and the port is known
 before the first await. From then on the kernel queues what arrives, so nothing sent after `bind` is lost.
 
 Guarantees: no packet ends the server; a response that cannot be made is logged and left out. Bounds: MAX_CONNECTIONS
-(a further one is closed at once), IDLE_SECONDS per query of a connection, response included, and
-the transport's high-water mark (64 KiB) of datagrams that the kernel does not take: further responses are dropped,
-as a full network would drop them.
+(a further one is closed at once), IDLE_SECONDS per query of a connection, response included (a client that sends its
+query byte by byte does not get more), and the kernel's buffers for datagrams.
 
 The address is explicit because a socket on 0.0.0.0 answers from an address of the kernel's choice, which a connected
 client never sees.
@@ -22,20 +21,24 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, cast
+from typing import Protocol
 
-from petset.dns.responder import Transport
+from petset.dns.datagrams import Loop, Source, answer_one_by_one
 
-Respond = Callable[[bytes, Transport], bytes | None]
-"""A packet and how it came -> the response, or None for silence."""
+Respond = Callable[[bytes], Awaitable[bytes | None]]
+"""A query that came by TCP -> the response, or None for silence."""
 
 MAX_CONNECTIONS = 128
 IDLE_SECONDS = 10.0
 RECEIVE_BUFFER_BYTES = 4 << 20
 """Holds some ten thousand queries while the loop is busy; the system's default holds 256."""
+WAKE_SECONDS = 0.05
+"""How often a loop that was told to stop is woken again."""
 PORT_TRIES = 10
 """How many free UDP ports are tried for one that is free for TCP too, when any port will do."""
 
@@ -112,69 +115,62 @@ def _bound(host: str, port: int, *, kind: socket.SocketKind, make_socket: Socket
 
 async def serve(
     sockets: BoundSockets,
+    source: Source,
     respond: Respond,
     *,
+    loop: Loop = answer_one_by_one,
     max_connections: int = MAX_CONNECTIONS,
     idle_seconds: float = IDLE_SECONDS,
 ) -> None:
-    """Answer on both sockets until cancelled; they are closed then."""
-    safe = _guarded(respond)
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: _Datagrams(safe), sock=sockets.datagrams
-    )
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            connections = _Connections(safe, tasks, max_connections=max_connections, idle_seconds=idle_seconds)
-            server = await asyncio.start_server(connections.accept, sock=sockets.connections)
-            try:
-                await asyncio.get_running_loop().create_future()
-            finally:
-                # Not `async with server`: from Python 3.12 on that waits for the connections, which the TaskGroup
-                # ends only after this block.
-                server.close()
-    finally:
-        transport.close()
+    """Answer on both sockets until cancelled: datagrams from `source`, connections by `respond`.
 
-
-def _guarded(respond: Respond) -> Respond:
-    """A bug behind one packet costs that packet its response, never the server."""
-
-    def safe(packet: bytes, transport: Transport) -> bytes | None:
+    `source` is used from another thread. When the UDP loop ends by itself, a group with its OSError is raised.
+    """
+    async with _datagram_thread(sockets.datagrams, source, loop) as ended, asyncio.TaskGroup() as tasks:
+        connections = _Connections(respond, tasks, max_connections=max_connections, idle_seconds=idle_seconds)
+        server = await asyncio.start_server(connections.accept, sock=sockets.connections)
         try:
-            return respond(packet, transport)
-        except Exception:
-            log.exception("no response to a DNS packet of %d bytes by %s", len(packet), transport.name)
-            return None
+            await ended
+        finally:
+            # Not `async with server`: from Python 3.12 on that waits for the connections, which the TaskGroup
+            # ends only after this block.
+            server.close()
 
-    return safe
+
+@asynccontextmanager
+async def _datagram_thread(bound: socket.socket, source: Source, loop: Loop) -> AsyncIterator[asyncio.Future[None]]:
+    """Run the UDP loop in a thread; the future fails when it ends before it is told to."""
+    bound.setblocking(True)
+    events = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = events.create_future()
+    stop = threading.Event()
+
+    def run() -> None:
+        error: OSError = OSError("the DNS loop ended by itself")
+        try:
+            loop(bound, source, stop)
+        except OSError as raised:
+            error = raised
+        if not stop.is_set():
+            events.call_soon_threadsafe(ended.set_exception, error)
+
+    thread = threading.Thread(target=run, name="dns datagrams", daemon=True)
+    thread.start()
+    try:
+        yield ended
+    finally:
+        stop.set()
+        await _join(thread, bound)
 
 
-class _Datagrams(asyncio.DatagramProtocol):
-    """The UDP half."""
-
-    transport: asyncio.DatagramTransport
-
-    def __init__(self, respond: Respond) -> None:
-        self._respond = respond
-        self._is_full = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.DatagramTransport, transport)
-
-    def pause_writing(self) -> None:
-        self._is_full = True
-
-    def resume_writing(self) -> None:
-        self._is_full = False
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        response = self._respond(data, Transport.UDP)
-        if response is not None and not self._is_full:
-            self.transport.sendto(response, addr)
-
-    def error_received(self, exc: Exception) -> None:
-        """One response could not be sent (its client is gone): the client asks again, or not."""
-        log.debug("a DNS response was not sent: %s", exc)
+async def _join(thread: threading.Thread, bound: socket.socket) -> None:
+    """Wake the thread, which may be waiting for a datagram, with an empty one, until it has ended."""
+    with socket.socket(bound.family, socket.SOCK_DGRAM) as waker:
+        waker.setblocking(False)
+        while thread.is_alive():
+            with suppress(OSError):
+                waker.sendto(b"", bound.getsockname())
+            await asyncio.to_thread(thread.join, WAKE_SECONDS)
 
 
 class _Connections:
@@ -202,13 +198,27 @@ class _Connections:
             while True:
                 async with asyncio.timeout(self._idle_seconds):
                     query = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
-                    response = self._respond(query, Transport.TCP)
+                    response = await self._response(query)
                     if response is None:
                         return
                     writer.write(len(response).to_bytes(2, "big") + response)
                     await writer.drain()
-        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
+        except TimeoutError:
+            # `close` would keep a connection whose client does not read its responses.
+            writer.transport.abort()
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
             log.debug("a DNS connection ended: %s", type(error).__name__)
         finally:
             self._open -= 1
             writer.close()
+
+    async def _response(self, query: bytes) -> bytes | None:
+        """A bug behind one packet costs that packet its response, never the server."""
+        try:
+            return await self._respond(query)
+        except Exception:
+            log.exception("no response to a DNS packet of %d bytes by TCP", len(query))
+            return None

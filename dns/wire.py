@@ -130,6 +130,11 @@ def write_response(query: Query, answer: Answer, *, limit_bytes: int) -> bytes:
     return message.finish(query.header, flags | answer.rcode & 0xF, counts)
 
 
+def datagram_limit_bytes(payload_bytes: int) -> int:
+    """How long a response by UDP may be to a client that takes `payload_bytes` (0: it did not say)."""
+    return min(max(payload_bytes, MIN_PAYLOAD_BYTES), MAX_PAYLOAD_BYTES)
+
+
 def write_error(header: Header, rcode: Rcode) -> bytes:
     """A response of a header alone, for a query whose question could not be read."""
     return _HEADER.pack(header.identifier, _response_flags(header, rcode), 0, 0, 0, 0)

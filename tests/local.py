@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from petset.cluster.api.objects import Object, condition_is_true, name_of
-from petset.cluster.assemble.local import LocalCluster
+from petset.cluster.assemble.local import Link, LocalCluster, direct
 from petset.cluster.clock import LoopClock
 from petset.cluster.control.client import Client
 from petset.cluster.names import seeded_names
@@ -75,11 +75,16 @@ class Local:
 
 
 @asynccontextmanager
-async def local_cluster(node_count: int = 3) -> AsyncIterator[Local]:
-    """Bring one up on the running (virtual-time) loop and wait until its nodes are Ready."""
+async def local_cluster(
+    node_count: int = 3, *, prober: FakeProber | None = None, link: Link = direct
+) -> AsyncIterator[Local]:
+    """Bring one up on the running (virtual-time) loop and wait until its nodes are Ready.
+
+    `link` may put trouble between a component and the API server.
+    """
     clock = LoopClock()
     machines = {f"node-{number}": FakeRuntime(clock, node_number=number) for number in range(1, node_count + 1)}
-    prober = FakeProber()
+    prober = prober or FakeProber()
     cluster = LocalCluster(
         MemoryBackend(),
         clock=clock,
@@ -87,6 +92,7 @@ async def local_cluster(node_count: int = 3) -> AsyncIterator[Local]:
         addresses=loopback_plan(0),
         runtimes=machines,
         prober=prober,
+        link=link,
     )
     async with cluster:
         local = Local(cluster, machines, prober)

@@ -89,6 +89,9 @@ class ContainerSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     working_dir: str = ""
     mounts: tuple[Mount, ...] = ()
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,3 +139,39 @@ class ExecResult:
 
     exit_code: int
     output: bytes = b""
+
+
+@dataclass(frozen=True)
+class ExecRequest:
+    """A command to run inside a running container, with its streams (see streaming/frames.py)."""
+
+    container_id: str
+    command: tuple[str, ...]
+    stdin: bool = False
+    tty: bool = False
+
+
+@dataclass(frozen=True)
+class AttachRequest:
+    """The streams of a running container's own first process."""
+
+    container_id: str
+    stdin: bool = False
+
+
+@dataclass(frozen=True)
+class LogRequest:
+    """A container's log as text. `since` is seconds since the epoch, `stream` `stdout`, `stderr` or "" for both."""
+
+    sandbox_uid: str
+    container: str
+    attempt: int
+    follow: bool = False
+    timestamps: bool = False
+    tail_lines: int | None = None
+    limit_bytes: int | None = None
+    since: float = 0.0
+    stream: str = ""
+
+
+StreamRequest = ExecRequest | AttachRequest | LogRequest

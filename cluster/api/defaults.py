@@ -128,11 +128,45 @@ def _fill_stateful_set(stateful_set: Object) -> None:
     retention = _struct(spec, "persistentVolumeClaimRetentionPolicy")
     _default(retention, "whenDeleted", "Retain")
     _default(retention, "whenScaled", "Retain")
-    if isinstance((spec.get("template") or {}).get("spec"), dict):
-        fill_pod_spec(spec["template"]["spec"])
+    _fill_template(spec)
     for claim in spec.get("volumeClaimTemplates") or ():
         claim["apiVersion"], claim["kind"] = "v1", "PersistentVolumeClaim"
         _fill_claim(claim)
+
+
+def _fill_replica_set(replica_set: Object) -> None:
+    spec = replica_set.setdefault("spec", {})
+    spec.setdefault("replicas", 1)
+    _fill_template(spec)
+
+
+def _fill_replication_controller(controller: Object) -> None:
+    """The only kind whose selector and labels may be left out: the template's labels stand in for both."""
+    spec = controller.setdefault("spec", {})
+    spec.setdefault("replicas", 1)
+    if labels := ((spec.get("template") or {}).get("metadata") or {}).get("labels"):
+        spec["selector"] = spec.get("selector") or dict(labels)
+        controller["metadata"]["labels"] = controller["metadata"].get("labels") or dict(labels)
+    _fill_template(spec)
+
+
+def _fill_deployment(deployment: Object) -> None:
+    """A quarter of the pods may be missing and a quarter too many while a Deployment rolls."""
+    spec = deployment.setdefault("spec", {})
+    for name, value in (("replicas", 1), ("revisionHistoryLimit", 10), ("progressDeadlineSeconds", 600)):
+        spec.setdefault(name, value)
+    strategy = _struct(spec, "strategy")
+    _default(strategy, "type", "RollingUpdate")
+    if strategy["type"] == "RollingUpdate":
+        rolling = _struct(strategy, "rollingUpdate")
+        rolling.setdefault("maxUnavailable", "25%")
+        rolling.setdefault("maxSurge", "25%")
+    _fill_template(spec)
+
+
+def _fill_template(spec: Object) -> None:
+    if isinstance((spec.get("template") or {}).get("spec"), dict):
+        fill_pod_spec(spec["template"]["spec"])
 
 
 def _fill_claim(claim: Object) -> None:
@@ -187,6 +221,9 @@ _FILLERS: dict[str, Callable[[Object], None]] = {
     "Pod": _fill_pod,
     "Service": _fill_service,
     "StatefulSet": _fill_stateful_set,
+    "Deployment": _fill_deployment,
+    "ReplicaSet": _fill_replica_set,
+    "ReplicationController": _fill_replication_controller,
     "PersistentVolumeClaim": _fill_claim,
     "PersistentVolume": _fill_volume_object,
     "StorageClass": _fill_storage_class,

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from petset.cluster.api.kinds import Kind
 from petset.cluster.errors import Invalid
+
+if TYPE_CHECKING:  # kinds.py needs this module for the schemas of custom kinds
+    from petset.cluster.api.kinds import Kind
 
 
 @dataclass(frozen=True)

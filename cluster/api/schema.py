@@ -16,6 +16,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
+from petset.cluster.api.field_schema import FieldNode
 from petset.cluster.api.fields import FieldError, required
 from petset.cluster.api.kinds import Kind
 from petset.cluster.api.objects import Object
@@ -23,6 +24,9 @@ from petset.cluster.api.patch_schema import DefinitionsPatchSchema
 
 RELEASE = "1.33.0"
 """The Kubernetes release whose definitions are served and whose version number petset reports."""
+
+
+OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,25 @@ class Schemas:
             self._patch_schemas[name] = DefinitionsPatchSchema(self.definitions, name)
         return self._patch_schemas[name] if name is not None else None
 
-    def check(self, kind: Kind, obj: Object) -> Findings:
-        """Compare an object with its kind's schema. Kinds without a definition accept anything."""
+    def field_node(self, kind: Kind) -> FieldNode:
+        """What server-side apply must know of a kind."""
+        if kind.custom:
+            schema = kind.custom.schema.schema
+            properties = {**(schema.get("properties") or {}), "metadata": {"$ref": OBJECT_META}}
+            return FieldNode(self.definitions, {**schema, "properties": properties})
         name = self.definition_name(kind)
+        return FieldNode(self.definitions, {"$ref": name} if name else {})
+
+    def check(self, kind: Kind, obj: Object) -> Findings:
+        """Compare an object with its kind's schema: of a custom kind, the metadata and which fields are unknown."""
         findings = Findings()
-        if name is None:
-            return findings
-        for error in self._validator(name).iter_errors(obj):
-            _sort_in(error, findings)
+        if kind.custom:
+            findings.unknown.extend(kind.custom.schema.unknown(obj))
+            for error in self._validator(OBJECT_META).iter_errors(obj["metadata"]):
+                _sort_in(error, findings, ("metadata",))
+        elif name := self.definition_name(kind):
+            for error in self._validator(name).iter_errors(obj):
+                _sort_in(error, findings)
         return findings
 
     def _validator(self, name: str) -> jsonschema_rs.Validator:
@@ -109,8 +124,8 @@ def _closure(definitions: dict[str, Any], name: str) -> Iterator[tuple[str, Any]
         waiting.extend(references(definitions[current]))
 
 
-def _sort_in(error: jsonschema_rs.ValidationError, findings: Findings) -> None:
-    path = tuple(error.instance_path)
+def _sort_in(error: jsonschema_rs.ValidationError, findings: Findings, prefix: tuple[str, ...] = ()) -> None:
+    path = (*prefix, *error.instance_path)
     match error.kind:
         case jsonschema_rs.ValidationErrorKind.AdditionalProperties(unexpected=names):
             findings.unknown.extend((*path, name) for name in names)

@@ -108,6 +108,12 @@ def selector_of_labels(labels: Mapping[str, str] | None) -> LabelMatcher:
     return _sorted([Requirement(key, "=", (value,)) for key, value in labels.items()])
 
 
+def workload_selector(workload: Mapping[str, Any]) -> LabelMatcher:
+    """Which pods a StatefulSet, Deployment, ReplicaSet or ReplicationController means; the last has a plain map."""
+    selector = workload["spec"].get("selector")
+    return selector_of_labels(selector) if workload["kind"] == "ReplicationController" else selector_of(selector)
+
+
 def requirement_of(expression: Mapping[str, Any]) -> Requirement:
     """The requirement of one `{key, operator, values}`, also of a node selector (which knows Gt and Lt).
 

@@ -10,9 +10,17 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from petset.cluster.api.custom_definitions import validate_definition, validate_definition_update
 from petset.cluster.api.fields import FieldError, duplicate, forbidden, not_supported, required, wrong
 from petset.cluster.api.kinds import Kind
 from petset.cluster.api.objects import Object
+from petset.cluster.api.validation_replicas import (
+    validate_budget,
+    validate_deployment,
+    validate_fixed_selector,
+    validate_replica_set,
+    validate_replication_controller,
+)
 from petset.cluster.api.validation_workloads import (
     validate_pod_spec,
     validate_stateful_set,
@@ -62,7 +70,7 @@ _MAX_ANNOTATIONS_BYTES = 256 * 1024
 def validate(kind: Kind, obj: Object) -> list[FieldError]:
     """Errors of a new object."""
     errors = _validate_metadata(kind, obj)
-    if check := _CHECKS.get(kind.kind):
+    if check := _CHECKS.get(kind.rules):
         errors += check(obj)
     return errors
 
@@ -75,9 +83,9 @@ def validate_update(kind: Kind, new: Object, old: Object) -> list[FieldError]:
         for name in ("name", "namespace", "uid", "creationTimestamp")
         if new["metadata"].get(name) != old["metadata"].get(name)
     ]
-    if (check := _CHECKS.get(kind.kind)) and not new["metadata"].get("deletionTimestamp"):
+    if (check := _CHECKS.get(kind.rules)) and not new["metadata"].get("deletionTimestamp"):
         errors += check(new)
-    if check_update := _UPDATE_CHECKS.get(kind.kind):
+    if check_update := _UPDATE_CHECKS.get(kind.rules):
         errors += check_update(new, old)
     return errors
 
@@ -85,7 +93,7 @@ def validate_update(kind: Kind, new: Object, old: Object) -> list[FieldError]:
 def _validate_metadata(kind: Kind, obj: Object) -> list[FieldError]:
     meta = obj["metadata"]
     errors = []
-    pattern, longest, text = _NAME_RULES.get(kind.kind, (_SUBDOMAIN, 253, _SUBDOMAIN_TEXT))
+    pattern, longest, text = _NAME_RULES.get(kind.rules, (_SUBDOMAIN, 253, _SUBDOMAIN_TEXT))
     name = meta.get("name", "")
     if len(name) > longest:
         errors.append(wrong("metadata.name", name, f"must be no more than {longest} characters"))
@@ -264,14 +272,22 @@ _CHECKS: dict[str, Callable[[Object], list[FieldError]]] = {
     "PersistentVolume": _validate_volume,
     "PersistentVolumeClaim": _validate_claim,
     "StorageClass": _validate_storage_class,
+    "CustomResourceDefinition": validate_definition,
     "Pod": _validate_pod,
     "StatefulSet": validate_stateful_set,
+    "Deployment": validate_deployment,
+    "ReplicaSet": validate_replica_set,
+    "ReplicationController": validate_replication_controller,
+    "PodDisruptionBudget": validate_budget,
 }
 _UPDATE_CHECKS: dict[str, Callable[[Object, Object], list[FieldError]]] = {
     "Service": _validate_service_update,
     "PersistentVolume": _validate_volume_update,
     "PersistentVolumeClaim": _validate_claim_update,
     "StorageClass": _validate_storage_class_update,
+    "CustomResourceDefinition": validate_definition_update,
     "Pod": _validate_pod_update,
     "StatefulSet": validate_stateful_set_update,
+    "Deployment": validate_fixed_selector,
+    "ReplicaSet": validate_fixed_selector,
 }

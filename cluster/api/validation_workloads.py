@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from petset.cluster.api.fields import FieldError, duplicate, forbidden, not_supported, required, wrong
 from petset.cluster.api.objects import Object
+from petset.cluster.api.portions import is_zero, validate_portion
 from petset.cluster.api.selectors import selector_of
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_PERCENT = re.compile(r"\d+%")
 
 MUTABLE_STATEFUL_SET_FIELDS = (
     "replicas", "ordinals", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy", "minReadySeconds",
@@ -94,9 +93,9 @@ def validate_stateful_set(stateful_set: Object) -> list[FieldError]:
         if value not in ("Retain", "Delete"):
             path = f"spec.persistentVolumeClaimRetentionPolicy.{name}"
             errors.append(not_supported(path, value, ("Retain", "Delete")))
-    errors += _not_negative("spec.replicas", spec.get("replicas"))
-    errors += _not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
-    errors += _not_negative("spec.ordinals.start", (spec.get("ordinals") or {}).get("start"))
+    errors += not_negative("spec.replicas", spec.get("replicas"))
+    errors += not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
+    errors += not_negative("spec.ordinals.start", (spec.get("ordinals") or {}).get("start"))
     errors += _validate_selector(spec)
     template = (spec.get("template") or {}).get("spec") or {}
     claims = [{"name": claim["metadata"].get("name", "")} for claim in spec.get("volumeClaimTemplates") or ()]
@@ -136,24 +135,14 @@ def _validate_strategy(strategy: Object) -> list[FieldError]:
         return []
     if strategy["type"] == "OnDelete":
         return [wrong(f"{path}.rollingUpdate", rolling, "only allowed for updateStrategy 'RollingUpdate'")]
-    errors = _not_negative(f"{path}.rollingUpdate.partition", rolling.get("partition"))
+    errors = not_negative(f"{path}.rollingUpdate.partition", rolling.get("partition"))
     return errors + _validate_max_unavailable(f"{path}.rollingUpdate.maxUnavailable", rolling.get("maxUnavailable"))
 
 
-def _validate_max_unavailable(path: str, value: Any) -> list[FieldError]:
-    if value is None:
-        return []
-    if isinstance(value, str) and not _PERCENT.fullmatch(value):
-        text = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%')"
-        return [wrong(path, value, text)]
-    number = int(value[:-1]) if isinstance(value, str) else value
-    if number == 0:
-        return [wrong(path, value, "cannot be 0")]
-    if number < 0:
-        return [wrong(path, value, "must be greater than or equal to 0")]
-    if isinstance(value, str) and number > 100:
-        return [wrong(path, value, "must not be greater than 100%")]
-    return []
+def _validate_max_unavailable(path: str, value: int | str | None) -> list[FieldError]:
+    if errors := validate_portion(path, value, at_most_all=True):
+        return errors
+    return [wrong(path, value, "cannot be 0")] if value is not None and is_zero(value) else []
 
 
 def _validate_selector(spec: Object) -> list[FieldError]:
@@ -168,7 +157,8 @@ def _validate_selector(spec: Object) -> list[FieldError]:
     return []
 
 
-def _not_negative(path: str, value: int | None) -> list[FieldError]:
+def not_negative(path: str, value: int | None) -> list[FieldError]:
+    """The error of a count below zero; an absent one is fine."""
     if value is None or value >= 0:
         return []
     return [wrong(path, value, "must be greater than or equal to 0")]

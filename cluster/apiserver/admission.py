@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
+from petset.cluster.api.custom_definitions import fill_definition, served_status
 from petset.cluster.api.defaults import fill_defaults
 from petset.cluster.api.fields import invalid
 from petset.cluster.api.kinds import Kind
@@ -19,6 +20,7 @@ from petset.cluster.api.quality import quality_of_service
 from petset.cluster.api.times import format_time
 from petset.cluster.api.validation import validate, validate_update
 from petset.cluster.api.volumes import CLAIM_FINALIZER, VOLUME_FINALIZER, class_of, default_class
+from petset.cluster.apiserver.custom_resources import CLEANUP_FINALIZER
 from petset.cluster.apiserver.service_addresses import ServiceAddresses
 from petset.cluster.clock import Clock
 from petset.cluster.errors import Conflict, Forbidden, NotFound
@@ -48,6 +50,7 @@ class Admission:
             "PersistentVolume": self._admit_volume,
             "Namespace": self._admit_namespace,
             "StatefulSet": self._admit_stateful_set,
+            "CustomResourceDefinition": self._admit_definition,
         }
 
     def for_create(self, kind: Kind, namespace: str, obj: Object) -> Object:
@@ -66,10 +69,10 @@ class Admission:
         meta["creationTimestamp"] = format_time(self._clock.now())
         if kind.generation:
             meta["generation"] = 1
-        if kind.status and kind.kind not in KEEPS_STATUS_ON_CREATE:
+        if kind.status and kind.rules not in KEEPS_STATUS_ON_CREATE:
             obj.pop("status", None)
-        fill_defaults(kind.kind, obj)
-        if plugin := self._plugins.get(kind.kind):
+        fill_defaults(kind.rules, obj)
+        if plugin := self._plugins.get(kind.rules):
             plugin(obj, None)
         if errors := validate(kind, obj):
             raise invalid(kind, meta.get("name", ""), errors)
@@ -82,8 +85,8 @@ class Admission:
             new["status"] = copy.deepcopy(old["status"]) if "status" in old else {}
             if "status" not in old:
                 del new["status"]
-        fill_defaults(kind.kind, new)
-        if plugin := self._plugins.get(kind.kind):
+        fill_defaults(kind.rules, new)
+        if plugin := self._plugins.get(kind.rules):
             plugin(new, old)
         if errors := validate_update(kind, new, old):
             raise invalid(kind, old["metadata"]["name"], errors)
@@ -169,6 +172,14 @@ class Admission:
             namespace.setdefault("spec", {})["finalizers"] = ["kubernetes"]
         else:
             namespace["spec"] = copy.deepcopy(old.get("spec", {}))
+
+    def _admit_definition(self, definition: Object, old: Object | None) -> None:
+        """Names are accepted at once: two definitions cannot share a plural, which is part of their name."""
+        fill_definition(definition)
+        if old is None:
+            _add_finalizer(definition, CLEANUP_FINALIZER)
+        status = definition.get("status") or {}
+        definition["status"] = served_status(definition, status, format_time(self._clock.now()))
 
     def _admit_stateful_set(self, stateful_set: Object, old: Object | None) -> None:
         if old is None:

@@ -11,7 +11,9 @@ from petset.cluster.api.kinds import Registry
 from petset.cluster.api.schema import Schemas
 from petset.cluster.apiserver.admission import Admission
 from petset.cluster.apiserver.bootstrap import bootstrap
+from petset.cluster.apiserver.custom_resources import CustomRows
 from petset.cluster.apiserver.deletion import Deletion
+from petset.cluster.apiserver.ownership import Ownership
 from petset.cluster.apiserver.service_addresses import ServiceAddresses
 from petset.cluster.apiserver.subresources import Subresources
 from petset.cluster.apiserver.verbs import Verbs
@@ -36,11 +38,13 @@ class Api:
 
 async def make_api(backend: Backend, *, schemas: Schemas, clock: Clock, names: Names, addresses: AddressPlan) -> Api:
     """Wire the parts and create the objects that every cluster has."""
-    registry = Registry()
-    admission = Admission(backend, clock=clock, names=names, service_addresses=ServiceAddresses(backend, addresses))
-    verbs = Verbs(backend, registry=registry, schemas=schemas, admission=admission)
+    registry = Registry(extra=CustomRows(backend))
+    service_addresses = ServiceAddresses(backend, addresses)
+    admission = Admission(backend, clock=clock, names=names, service_addresses=service_addresses)
+    ownership = Ownership(schemas, clock)
+    verbs = Verbs(backend, registry=registry, schemas=schemas, admission=admission, ownership=ownership)
     deletion = Deletion(verbs, clock)
-    await bootstrap(verbs, addresses, ServiceAddresses(backend, addresses))
+    await bootstrap(verbs, addresses, service_addresses)
     return Api(
         registry=registry,
         schemas=schemas,

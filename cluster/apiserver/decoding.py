@@ -7,6 +7,7 @@ under `Ignore` silently. `null` counts as absent.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from petset.cluster.api.fields import FieldError, invalid
@@ -22,21 +23,40 @@ MAX_DEPTH = 100
 """Objects nested deeper are refused before any recursion meets them."""
 
 
-def decode(kind: Kind, obj: Any, *, schemas: Schemas, field_validation: str) -> tuple[Object, list[str]]:
-    """A clean copy of a client's object and the warnings to send back. Raises BadRequest or Invalid."""
+def decode(
+    kind: Kind, obj: Any, *, schemas: Schemas, field_validation: str, partial: bool = False
+) -> tuple[Object, list[str]]:
+    """A clean copy of a client's object and the warnings to send back. Raises BadRequest or Invalid.
+
+    A `partial` object (an applied configuration) may lack what is required, and is not completed.
+    """
     _require_object(kind, obj)
     if _deeper_than(obj, MAX_DEPTH):
         raise BadRequest(f"the object is nested deeper than {MAX_DEPTH} levels")
-    clean: Object = without_nulls(obj)
+    clean = _settled_nulls(kind, obj)
     clean["apiVersion"], clean["kind"] = kind.api_version, kind.kind
     clean.setdefault("metadata", {})
     findings = schemas.check(kind, clean)
     if findings.mistyped:
         raise BadRequest(_cannot_handle(kind, "; ".join(findings.mistyped[:3])))
     warnings = _settle_unknown(kind, clean, findings, field_validation)
-    if errors := _enforced(findings.errors):
+    if partial:
+        return clean, warnings
+    errors = _enforced(findings.errors)
+    if kind.custom:
+        kind.custom.schema.fill(clean)
+        errors += kind.custom.schema.errors(clean)
+    if errors:
         raise invalid(kind, clean["metadata"].get("name", ""), errors)
     return clean, warnings
+
+
+def _settled_nulls(kind: Kind, obj: Object) -> Object:
+    """A deep copy; only custom kinds may hold nulls, where their schema allows them."""
+    if not kind.custom:
+        clean: Object = without_nulls(obj)
+        return clean
+    return {**copy.deepcopy(obj), "metadata": without_nulls(obj.get("metadata") or {})}
 
 
 def without_nulls(value: Any) -> Any:

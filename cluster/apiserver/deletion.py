@@ -10,17 +10,18 @@ The rules are those of statefulset.md 1.11 and 2.5. Dependents are the garbage c
 
 from __future__ import annotations
 
+import contextlib
 import copy
 
 from petset.cluster.api.defaults import DEFAULT_GRACE_SECONDS
 from petset.cluster.api.kinds import Kind
 from petset.cluster.api.objects import Object, is_terminating
 from petset.cluster.api.times import format_time, parse_time
+from petset.cluster.apiserver.custom_resources import remaining, rows_of
 from petset.cluster.apiserver.options import DeleteOptions, ListOptions
 from petset.cluster.apiserver.verbs import MAX_TRIES, Verbs, modified
 from petset.cluster.clock import Clock
 from petset.cluster.errors import Conflict, Forbidden, NotFound
-from petset.cluster.store.backend import StoreKey
 
 _PROPAGATION_FINALIZERS = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
 RETURNS_OBJECT = ("Pod", "Service", "PersistentVolume", "PersistentVolumeClaim", "ServiceAccount", "Namespace")
@@ -40,6 +41,23 @@ class Deletion:
 
     async def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Object:
         """The object as it was last seen or as it waits for its end. Raises NotFound and Conflict."""
+        deleted = await self._delete(kind, namespace, name, options)
+        if kind.rules == "CustomResourceDefinition" and not options.dry_run:
+            await self._empty(deleted)
+        return deleted
+
+    async def _empty(self, definition: Object) -> None:
+        """Delete what a going definition defined; the last object to go takes the definition along (verbs.py)."""
+        rows = rows_of(definition, all_versions=True)
+        left = remaining(self._verbs.backend, definition)
+        for obj in left:
+            meta = obj["metadata"]
+            with contextlib.suppress(NotFound):
+                await self._delete(rows[0], meta.get("namespace", ""), meta["name"], DeleteOptions())
+        if not left:
+            await self._verbs.finish_definition(rows[0])
+
+    async def _delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Object:
         if kind.kind == "Namespace" and name in UNDELETABLE_NAMESPACES:
             raise Forbidden(f'namespaces "{name}" is forbidden: this namespace may not be deleted')
         for _ in range(MAX_TRIES):
@@ -50,9 +68,7 @@ class Deletion:
                 return marked or obj
             try:
                 if marked is None:
-                    key = StoreKey(kind.resource, obj["metadata"].get("namespace", ""), name)
-                    last = copy.deepcopy(obj)
-                    return await self._verbs.backend.delete(key, last, expected=int(obj["metadata"]["resourceVersion"]))
+                    return await self._verbs.remove(kind, obj)
                 return await self._verbs.replace(kind, obj, marked)
             except Conflict:
                 continue
@@ -75,7 +91,7 @@ class Deletion:
         """The object with its deletion marked; None when it may go at once."""
         marked = copy.deepcopy(obj)
         meta = marked["metadata"]
-        _set_propagation(meta, options.propagation)
+        _set_propagation(meta, options.propagation or _default_propagation(kind, meta))
         grace = self._grace_seconds(kind, obj, options)
         held = bool(meta.get("finalizers") or (marked.get("spec") or {}).get("finalizers"))
         if not held and not grace:
@@ -111,6 +127,13 @@ class Deletion:
         begun = parse_time(meta["deletionTimestamp"]) - meta["deletionGracePeriodSeconds"]
         meta["deletionTimestamp"] = format_time(max(begun, self._clock.now()) + grace)
         meta["deletionGracePeriodSeconds"] = grace
+
+
+def _default_propagation(kind: Kind, meta: Object) -> str:
+    """What an unsaid policy means: nothing to wait for (the collector follows), but a v1 ReplicationController leaves
+    its pods behind, as it did before there was a collector. A policy that was given earlier holds."""
+    chosen = set(meta.get("finalizers") or ()) & set(_PROPAGATION_FINALIZERS.values())
+    return "Orphan" if kind.rules == "ReplicationController" and not chosen else ""
 
 
 def _set_propagation(meta: Object, propagation: str) -> None:

@@ -14,10 +14,16 @@ AGGREGATED_TYPE = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscov
 
 VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _STATUS_VERBS = ["get", "patch", "update"]
-_OTHER_VERBS = {"proxy": ["create", "delete", "get", "patch", "update"], "finalize": ["update"]}
+_REVIEW_VERBS = ["create"]
+_OTHER_VERBS = {
+    "approval": _STATUS_VERBS,
+    "finalize": ["update"],
+    "proxy": ["create", "delete", "get", "patch", "update"],
+}
 _OTHER_KINDS = {
     "binding": ("", "v1", "Binding"),
     "eviction": ("policy", "v1", "Eviction"),
+    "token": ("authentication.k8s.io", "v1", "TokenRequest"),
 }
 
 
@@ -80,6 +86,10 @@ def _group(registry: Registry, name: str) -> dict[str, Any]:
     return {"name": name, "versions": versions, "preferredVersion": versions[0]}
 
 
+def _verbs(kind: Kind) -> list[str]:
+    return VERBS if kind.stored else _REVIEW_VERBS
+
+
 def _subresources(kind: Kind) -> list[tuple[str, tuple[str, str, str], list[str]]]:
     """(subresource, (group, version, kind) of its body, verbs)."""
     own = (kind.group, kind.version, kind.kind)
@@ -99,7 +109,7 @@ def _aggregated_resource(kind: Kind) -> dict[str, Any]:
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": VERBS,
+        "verbs": _verbs(kind),
     }
     if kind.short_names:
         resource["shortNames"] = list(kind.short_names)
@@ -123,7 +133,7 @@ def _legacy_resources(kind: Kind) -> list[dict[str, Any]]:
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": VERBS,
+        "verbs": _verbs(kind),
     }
     if kind.short_names:
         main["shortNames"] = list(kind.short_names)

@@ -67,8 +67,13 @@ class LoopbackClient:
         self, kind: str, name: str, namespace: str = "", *,
         body: Any, patch_type: Literal["merge", "json", "strategic"] = "merge", subresource: str = "",
     ) -> Object:  # fmt: skip
+        row = self._api.registry.of_kind(kind)
+        if subresource == "scale" and row.scale:
+            return await self._api.subresources.patch_scale(
+                row, namespace, name, body=body, patch_type=patch_type, options=_OPTIONS
+            )
         answer = await self._api.verbs.patch(
-            self._api.registry.of_kind(kind), namespace, name,
+            row, namespace, name,
             body=copy.deepcopy(body), patch_type=patch_type, options=_OPTIONS, subresource=subresource,
         )  # fmt: skip
         return answer.object

@@ -8,22 +8,41 @@ from typing import Any
 
 from petset.cluster.errors import BadRequest
 
+MAX_MANAGER_LENGTH = 128
+
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """`field_validation` is `Strict`, `Warn` (the server's default) or `Ignore`."""
+    """`field_validation` is `Strict`, `Warn` (the server's default) or `Ignore`.
+
+    `manager` is who the written fields belong to (server-side apply); `names_manager` says that the client named it.
+    `force` lets an apply take fields from their owners.
+    """
 
     dry_run: bool = False
     field_validation: str = "Warn"
+    manager: str = "unknown"
+    names_manager: bool = False
+    force: bool = False
 
     @classmethod
-    def parse(cls, query: Mapping[str, str]) -> WriteOptions:
+    def parse(cls, query: Mapping[str, str], user_agent: str = "") -> WriteOptions:
+        """Without a fieldManager, the manager is the first word of the User-Agent, as in Kubernetes."""
         validation = query.get("fieldValidation") or "Warn"
         if validation not in ("Strict", "Warn", "Ignore"):
             raise BadRequest(
                 f'fieldValidation: Unsupported value: "{validation}": supported values: Ignore, Warn, Strict'
             )
-        return cls(dry_run=_dry_run(query.get("dryRun")), field_validation=validation)
+        manager = query.get("fieldManager", "")
+        if len(manager) > MAX_MANAGER_LENGTH or not manager.isprintable():
+            raise BadRequest(f"fieldManager: Invalid value: must be printable, at most {MAX_MANAGER_LENGTH} characters")
+        return cls(
+            dry_run=_dry_run(query.get("dryRun")),
+            field_validation=validation,
+            manager=manager or user_agent.partition("/")[0][:MAX_MANAGER_LENGTH] or "unknown",
+            names_manager=bool(manager),
+            force=is_true(query.get("force")),
+        )
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,23 @@
 """The API server's proxy to pods and services: `…/pods/[scheme:]NAME[:port]/proxy/path`, any method, streamed.
 
 A service's proxy picks one ready endpoint of the named port, at random as the real server does. Bodies stream both ways
-in bounded pieces. Redirects are not followed; a Location that starts with `/` gets the proxy's own prefix, so that
-browsers and curl stay inside it.
+in bounded pieces, each side as fast as the other takes them. A request for an upgrade (WebSocket, or any other) that
+the pod accepts becomes a plain connection; no certificate of a pod is verified. Redirects are not followed; a Location
+that starts with `/` gets the proxy's own prefix, so that browsers and curl stay inside it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
+import ssl
 from dataclasses import dataclass
 from types import TracebackType
 
 import aiohttp
 from aiohttp import hdrs, web
+from multidict import CIMultiDict
 from yarl import URL
 
 from petset.cluster.api.kinds import Kind
@@ -21,6 +25,7 @@ from petset.cluster.api.objects import Object
 from petset.cluster.apiserver.api import Api
 from petset.cluster.apiserver.paths import ResourcePath
 from petset.cluster.errors import BadRequest, NotFound, Unavailable
+from petset.cluster.streaming.takeover import Refused, TakenOver, ask, close, connect, relay, taken_over
 
 PIECE_BYTES = 64 * 1024
 CONNECT_SECONDS = 10.0
@@ -32,6 +37,11 @@ _HOP_BY_HOP = frozenset(
         hdrs.TRANSFER_ENCODING, hdrs.UPGRADE, hdrs.HOST, hdrs.AUTHORIZATION,
     )
 )  # fmt: skip
+_NOT_UPGRADED = frozenset((hdrs.HOST.lower(), hdrs.AUTHORIZATION.lower()))
+_LENGTHS = _HOP_BY_HOP | {hdrs.CONTENT_LENGTH.lower()}
+_UNVERIFIED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+_UNVERIFIED.check_hostname = False
+_UNVERIFIED.verify_mode = ssl.CERT_NONE
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,8 @@ class PodProxy:
             location = request.rel_url.raw_path + "/" + ("?" + request.query_string if request.query_string else "")
             raise web.HTTPMovedPermanently(location)
         target = self._target(kind, path)
+        if _wants_upgrade(request):
+            return await self._upgrade(request, target, path=path.rest)
         prefix = request.rel_url.raw_path.removesuffix(path.rest)
         return await self._stream(request, target, path=path.rest, prefix=prefix)
 
@@ -104,11 +116,41 @@ class PodProxy:
             ) as answer:
                 return await _relay(request, answer, prefix)
         except aiohttp.ClientConnectorError as error:
-            reason = os.strerror(error.os_error.errno or 0).lower()
-            where = f"dial tcp {target.host}:{target.port}"
-            raise Unavailable(f"error trying to reach service: {where}: connect: {reason}") from error
+            raise _unreachable(target, error.os_error) from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(f"error trying to reach service: {error or type(error).__name__}") from error
+
+    async def _upgrade(self, request: web.Request, target: Target, *, path: str) -> web.StreamResponse:
+        query = "?" + request.rel_url.raw_query_string if request.query_string else ""
+        kept = [(name, value) for name, value in request.headers.items() if name.lower() not in _NOT_UPGRADED]
+        headers = [("Host", f"{target.host}:{target.port}"), *kept]
+        tls = _UNVERIFIED if target.scheme == "https" else None
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                pod = await connect(target.host, target.port, tls)
+        except (OSError, TimeoutError) as error:
+            raise _unreachable(target, error) from error
+        try:
+            head = await ask(pod, method=request.method, target=path + query, headers=headers)
+            async with taken_over(request, head) as client:
+                await relay(client, pod)
+            return TakenOver()
+        except Refused as refused:
+            answered = [(name, value) for name, value in refused.headers if name.lower() not in _LENGTHS]
+            return web.Response(status=refused.status, headers=CIMultiDict(answered), body=refused.body)
+        except ConnectionError as error:
+            raise Unavailable(f"error trying to reach service: {error}") from error
+        finally:
+            await close(pod[1])
+
+
+def _wants_upgrade(request: web.Request) -> bool:
+    return "upgrade" in request.headers.get(hdrs.CONNECTION, "").lower() and hdrs.UPGRADE in request.headers
+
+
+def _unreachable(target: Target, error: OSError) -> Unavailable:
+    reason = os.strerror(error.errno).lower() if error.errno else str(error) or type(error).__name__
+    return Unavailable(f"error trying to reach service: dial tcp {target.host}:{target.port}: connect: {reason}")
 
 
 async def _relay(request: web.Request, answer: aiohttp.ClientResponse, prefix: str) -> web.StreamResponse:

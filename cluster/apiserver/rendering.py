@@ -65,7 +65,7 @@ def partial(obj: Object) -> Object:
 def _table(kind: Kind, items: list[Object], meta: Object, *, include: str, now: float) -> Object:
     rows = []
     for obj in items:
-        row: Object = {"cells": row_cells(kind.kind, obj, now)}
+        row: Object = {"cells": _cells(kind, obj, now)}
         if include == "Object":
             row["object"] = obj
         elif include != "None":
@@ -75,6 +75,10 @@ def _table(kind: Kind, items: list[Object], meta: Object, *, include: str, now: 
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": meta,
-        "columnDefinitions": columns_for(kind.kind),
+        "columnDefinitions": kind.custom.table_columns() if kind.custom else columns_for(kind.kind),
         "rows": rows,
     }
+
+
+def _cells(kind: Kind, obj: Object, now: float) -> list[Any]:
+    return kind.custom.table_cells(obj, now) if kind.custom else row_cells(kind.kind, obj, now)

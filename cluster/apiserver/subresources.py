@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from petset.cluster.api.custom_kinds import ScalePaths
+from petset.cluster.api.json_paths import find, replaced
 from petset.cluster.api.kinds import Kind
 from petset.cluster.api.objects import Object, is_terminating
 from petset.cluster.api.patch import apply_json_patch, apply_merge_patch
-from petset.cluster.api.selectors import selector_of
+from petset.cluster.api.selectors import workload_selector
 from petset.cluster.api.times import format_time
 from petset.cluster.apiserver.deletion import Deletion
-from petset.cluster.apiserver.options import DeleteOptions, WriteOptions
+from petset.cluster.apiserver.eviction import Evictions
+from petset.cluster.apiserver.options import WriteOptions
 from petset.cluster.apiserver.verbs import Verbs
 from petset.cluster.clock import Clock
 from petset.cluster.errors import BadRequest, Conflict
@@ -22,20 +25,20 @@ class Subresources:
 
     def __init__(self, verbs: Verbs, deletion: Deletion, clock: Clock) -> None:
         self._verbs = verbs
-        self._deletion = deletion
+        self._evictions = Evictions(verbs, deletion, clock)
         self._clock = clock
 
     def scale(self, kind: Kind, namespace: str, name: str) -> Object:
         """The `autoscaling/v1 Scale` of a set."""
-        return scale_of(self._verbs.get(kind, namespace, name))
+        return scale_of(kind, self._verbs.get(kind, namespace, name))
 
     async def update_scale(self, kind: Kind, namespace: str, name: str, *, body: Any, options: WriteOptions) -> Object:
         """PUT of a Scale; its resourceVersion, if any, must be the set's."""
 
         def change(old: Object) -> Object:
-            return _scaled(old, body)
+            return _scaled(kind, old, body)
 
-        return scale_of(await self._verbs.modify(kind, namespace, name, change, dry_run=options.dry_run))
+        return scale_of(kind, await self._verbs.modify(kind, namespace, name, change, options=options, via="scale"))
 
     async def patch_scale(
         self, kind: Kind, namespace: str, name: str, *, body: Any, patch_type: str, options: WriteOptions
@@ -44,13 +47,13 @@ class Subresources:
         apply = apply_json_patch if patch_type == "json" else apply_merge_patch
 
         def change(old: Object) -> Object:
-            scale = scale_of(old)
+            scale = scale_of(kind, old)
             patched = apply(scale, body)
             if isinstance(patched, dict) and patched.get("metadata") == scale["metadata"]:
                 patched = {**patched, "metadata": {}}  # names no revision to insist on
-            return _scaled(old, patched)
+            return _scaled(kind, old, patched)
 
-        return scale_of(await self._verbs.modify(kind, namespace, name, change, dry_run=options.dry_run))
+        return scale_of(kind, await self._verbs.modify(kind, namespace, name, change, options=options, via="scale"))
 
     async def bind(self, kind: Kind, namespace: str, name: str, body: Any) -> Object:
         """POST binding: the scheduler's decision. Raises Conflict when the pod is bound or going."""
@@ -75,9 +78,8 @@ class Subresources:
             return success(stored)
 
     async def evict(self, kind: Kind, namespace: str, name: str, body: Any) -> Object:
-        """POST eviction: a deletion that asks first."""
-        options = DeleteOptions.parse({}, (body or {}).get("deleteOptions") if isinstance(body, dict) else None)
-        return success(await self._deletion.delete(kind, namespace, name, options))
+        """POST eviction: a deletion that asks the pod's disruption budget first."""
+        return success(await self._evictions.evict(kind, namespace, name, body))
 
     async def finalize_namespace(self, kind: Kind, name: str, body: Any) -> Object:
         """PUT finalize: the only way to change `spec.finalizers`; with none left the namespace goes."""
@@ -110,25 +112,38 @@ def success(obj: Object) -> Object:
     return {"kind": "Status", "apiVersion": "v1", "metadata": meta, "status": "Success", "code": 201}
 
 
-def scale_of(obj: Object) -> Object:
-    """The Scale view of a StatefulSet, Deployment, ReplicaSet…"""
-    meta = obj["metadata"]
+_BUILT_IN_PATHS = ScalePaths(".spec.replicas", ".status.replicas")
+
+
+def _paths(kind: Kind) -> ScalePaths:
+    return (kind.custom.scale if kind.custom else None) or _BUILT_IN_PATHS
+
+
+def _selector_text(kind: Kind, obj: Object) -> str:
+    """A custom kind keeps its selector as a text, if it has one."""
+    if kind.custom is None:
+        return str(workload_selector(obj))
+    path = _paths(kind).selector
+    return str(find(obj, path) or "") if path else ""
+
+
+def scale_of(kind: Kind, obj: Object) -> Object:
+    """The Scale view of a StatefulSet, Deployment, custom kind…"""
+    meta, paths = obj["metadata"], _paths(kind)
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    selector = selector_of(obj["spec"].get("selector") or {})
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {name: meta[name] for name in kept if name in meta},
-        "spec": {"replicas": obj["spec"].get("replicas", 0)},
-        "status": {"replicas": (obj.get("status") or {}).get("replicas", 0), "selector": str(selector)},
+        "spec": {"replicas": find(obj, paths.replicas) or 0},
+        "status": {"replicas": find(obj, paths.status_replicas) or 0, "selector": _selector_text(kind, obj)},
     }
 
 
-def _scaled(old: Object, scale: Any) -> Object:
+def _scaled(kind: Kind, old: Object, scale: Any) -> Object:
     replicas = (scale.get("spec") or {}).get("replicas", 0) if isinstance(scale, dict) else None
     if not isinstance(replicas, int) or isinstance(replicas, bool):
         raise BadRequest('Scale in version "v1" cannot be handled as a Scale: spec.replicas must be a whole number')
-    new = copy.deepcopy(old)
-    new["spec"]["replicas"] = replicas
+    new = copy.deepcopy(replaced(old, _paths(kind).replicas, replicas))
     new["metadata"]["resourceVersion"] = (scale.get("metadata") or {}).get("resourceVersion") or ""
     return new

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from petset.cluster.api.kinds import Kind
 from petset.cluster.api.objects import Object, labels_of, namespace_of
 from petset.cluster.api.selectors import parse_field_selector, parse_label_selector
+from petset.cluster.api.versions import in_version
 from petset.cluster.apiserver.options import WatchOptions
+from petset.cluster.apiserver.verbs import present_objects
 from petset.cluster.control.client import WatchEvent
 from petset.cluster.store.backend import Backend, Change
 
@@ -29,8 +31,8 @@ def watching(
     view = _View(kind, namespace, options)
     from_present = options.revision in ("", "0") or options.initial_events
     after = backend.revision if from_present else int(options.revision)
-    with backend.watch(kind.resource, after=after) as changes:
-        present = backend.objects(kind.resource, namespace) if from_present else []
+    with backend.watch(kind.stored_as, after=after) as changes:
+        present = present_objects(backend, kind, namespace) if from_present else []
         yield _events(view, changes, present=present, revision=after, options=options)
 
 
@@ -77,13 +79,17 @@ class _View:
         return self._labels.matches(labels_of(obj)) and self._fields.matches(obj)
 
     def event(self, change: Change) -> WatchEvent | None:
-        before = change.previous is not None and self.shows(change.previous)
-        after = change.type != "DELETED" and self.shows(change.object)
+        obj, previous = self._seen(change.object), change.previous
+        before = previous is not None and self.shows(self._seen(previous))
+        after = change.type != "DELETED" and self.shows(obj)
         if before and after:
-            return WatchEvent("MODIFIED", change.object)
+            return WatchEvent("MODIFIED", obj)
         if after:
-            return WatchEvent("ADDED", change.object)
-        return WatchEvent("DELETED", change.object) if before else None
+            return WatchEvent("ADDED", obj)
+        return WatchEvent("DELETED", obj) if before else None
+
+    def _seen(self, obj: Object) -> Object:
+        return in_version(obj, self._kind.api_version)
 
     def bookmark(self, revision: int, *, initial_end: bool) -> WatchEvent:
         meta: Object = {"resourceVersion": str(revision)}

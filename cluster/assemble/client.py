@@ -5,13 +5,19 @@ from __future__ import annotations
 import aiohttp
 
 from petset.cluster import pki
-from petset.cluster.control.http_client import HttpClient
+from petset.cluster.control.http_client import CustomKinds, HttpClient, no_custom_kinds
 from petset.cluster.network.network import Network
 from petset.cluster.settings import ClusterSettings
 
 
-def http_client(settings: ClusterSettings, user: str, network: Network | None = None) -> HttpClient:
-    """The API as a component reaches it: over TLS, as `user`, from `network`'s machine (the host's without one)."""
+def http_client(
+    settings: ClusterSettings, user: str, network: Network | None = None, *, custom_kinds: CustomKinds = no_custom_kinds
+) -> HttpClient:
+    """The API over TLS: as a component reaches it, from a node's network (else the control plane's); the
+    administrator, who is outside of the cluster, by the host's port.
+
+    `custom_kinds` answers the kinds beside the built-in ones that the client may be asked for.
+    """
 
     def connector() -> aiohttp.BaseConnector:
         context = pki.client_context(settings.folder)
@@ -22,4 +28,5 @@ def http_client(settings: ClusterSettings, user: str, network: Network | None = 
         )
 
     token = pki.token_of(settings.folder, user)
-    return HttpClient(settings.server, token, connector, user_agent=f"petset/{user}")
+    server = settings.server if user == pki.ADMIN else settings.component_server
+    return HttpClient(server, token, connector, user_agent=f"petset/{user}", custom_kinds=custom_kinds)

@@ -7,28 +7,32 @@ import asyncio
 from petset.cluster import pki
 from petset.cluster.api.schema import RELEASE
 from petset.cluster.assemble.client import http_client
+from petset.cluster.assemble.network import node_network
 from petset.cluster.clock import SystemClock
 from petset.cluster.kubelet.agent import Kubelet
 from petset.cluster.kubelet.config import KubeletConfig, NodeIdentity
 from petset.cluster.kubelet.prober import network_prober
 from petset.cluster.kubelet.runtime import Runtime
+from petset.cluster.kubelet.server import KubeletServer, kubelet_listener, serving_kubelet
 from petset.cluster.network.addresses import AddressPlan
-from petset.cluster.network.loopback import LoopbackNetwork
 from petset.cluster.settings import ClusterSettings
 
 
 async def run_kubelet(settings: ClusterSettings, node_name: str, runtime: Runtime, ready: asyncio.Event) -> None:
     """Run one node's kubelet over its machine's runtime."""
     number = settings.node_names.index(node_name) + 1
-    network = LoopbackNetwork(settings.addresses, number)
+    network = node_network(settings, number)
+    listener = kubelet_listener(network)
+    server = KubeletServer(runtime, network, token=pki.token_of(settings.folder, pki.KUBELET_CLIENT))
     async with (
+        serving_kubelet(server, listener, pki.kubelet_context(settings.folder, node_name)),
         http_client(settings, pki.node_user(node_name), network) as client,
         network_prober(network) as prober,
         asyncio.TaskGroup() as tasks,
     ):
         kubelet = Kubelet(
             node_identity(settings.name, settings.addresses, number),
-            kubelet_config(settings.addresses, settings.dns_port),
+            kubelet_config(settings.addresses, settings.dns_port, kubelet_port=listener.getsockname()[1]),
             client=client,
             runtime=runtime,
             prober=prober,
@@ -48,10 +52,11 @@ def node_identity(cluster: str, addresses: AddressPlan, number: int) -> NodeIden
     )
 
 
-def kubelet_config(addresses: AddressPlan, dns_port: int) -> KubeletConfig:
+def kubelet_config(addresses: AddressPlan, dns_port: int, *, kubelet_port: int = 0) -> KubeletConfig:
     return KubeletConfig(
         nameserver=addresses.dns_address,
         nameserver_port=dns_port,
         api_address=addresses.api_address,
         kubelet_version=f"v{RELEASE}",
+        kubelet_port=kubelet_port,
     )

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 
+from petset.cluster.api.kinds import Kind
 from petset.cluster.api.schema import load_schemas
 from petset.cluster.apiserver.api import Api, make_api
 from petset.cluster.apiserver.loopback import LoopbackClient
-from petset.cluster.assemble.controllers import ControllerManager, all_controllers
+from petset.cluster.assemble.controllers import all_controllers
+from petset.cluster.assemble.every_kind import CustomRows, run_over_every_kind
 from petset.cluster.assemble.kubelet import kubelet_config, node_identity
 from petset.cluster.clock import Clock
 from petset.cluster.control.client import Client
+from petset.cluster.control.controller import Controller
 from petset.cluster.kubelet.agent import Kubelet
 from petset.cluster.kubelet.runtime import Prober, Runtime
 from petset.cluster.names import Names
 from petset.cluster.network.addresses import AddressPlan
 from petset.cluster.store.backend import Backend
+
+Link = Callable[[str, Client], Client]
+"""What lies between a component (`controllers`, `kubelet node-1`) and the API server: given the component's name and
+a client that reaches the server, the client that the component gets. Called anew whenever the component starts."""
+
+
+def direct(component: str, client: Client) -> Client:
+    """The link that nothing disturbs."""
+    return client
 
 
 class LocalCluster:
@@ -30,6 +42,7 @@ class LocalCluster:
     def __init__(
         self, backend: Backend, *,
         clock: Clock, names: Names, addresses: AddressPlan, runtimes: Mapping[str, Runtime], prober: Prober,
+        link: Link = direct,
     ) -> None:  # fmt: skip
         self._backend = backend
         self._clock = clock
@@ -37,6 +50,7 @@ class LocalCluster:
         self._addresses = addresses
         self._runtimes = dict(runtimes)
         self._prober = prober
+        self._link = link
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended: list[asyncio.Task[None]] = []
         self._apis: list[Api] = []
@@ -72,9 +86,14 @@ class LocalCluster:
 
     def start_controllers(self) -> None:
         """Start every controller with cold caches."""
-        controllers = all_controllers("local root", started_at=self._clock.now())
-        manager = ControllerManager(self.client, self._clock, controllers)
-        self._start("controllers", manager.run())
+        started_at = self._clock.now()
+
+        def make(custom: tuple[Kind, ...]) -> tuple[Controller, ...]:
+            return all_controllers("local root", addresses=self._addresses, started_at=started_at, custom=custom)
+
+        client, clock = self._client_of("controllers"), self._clock
+        running = run_over_every_kind(client, clock, make, known=CustomRows(), ready=asyncio.Event())
+        self._start("controllers", running)
 
     def crash_controllers(self) -> None:
         """End the controllers where they stand."""
@@ -86,7 +105,7 @@ class LocalCluster:
         kubelet = Kubelet(
             node_identity("local", self._addresses, number),
             kubelet_config(self._addresses, 53),
-            client=self.client,
+            client=self._client_of(f"kubelet {node}"),
             runtime=self._runtimes[node],
             prober=self._prober,
             clock=self._clock,
@@ -96,6 +115,9 @@ class LocalCluster:
     def crash_kubelet(self, node: str) -> None:
         """End a kubelet where it stands; what runs on its machine runs on."""
         self._crash(f"kubelet {node}")
+
+    def _client_of(self, component: str) -> Client:
+        return self._link(component, self.client)
 
     def _start(self, name: str, part: Coroutine[None, None, None]) -> None:
         self._tasks[name] = asyncio.create_task(part, name=name)

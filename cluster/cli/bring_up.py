@@ -47,10 +47,16 @@ class UpOptions:
     node_count: int | None = None
     port: int | None = None
     ray_address: str | None = None
+    network: str | None = None
 
     def arguments(self) -> list[str]:
         """As options of the supervisor."""
-        given = {"--nodes": self.node_count, "--port": self.port, "--ray-address": self.ray_address}
+        given = {
+            "--nodes": self.node_count,
+            "--port": self.port,
+            "--ray-address": self.ray_address,
+            "--network": self.network,
+        }
         return [f"{option}={value}" for option, value in given.items() if value is not None]
 
 

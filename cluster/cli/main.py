@@ -21,7 +21,7 @@ import petset
 from petset.cluster.cli.bring_up import Running, UpOptions, running_cluster
 from petset.cluster.cli.clusters import ClusterError, all_clusters, existing_cluster, overview, purge, stop
 from petset.cluster.cli.launch import ClusterStopped, LaunchFailed
-from petset.cluster.settings import SettingsError, petset_home
+from petset.cluster.settings import NETWORKS, SettingsError, petset_home
 
 DEFAULT_NAME = "petset"
 
@@ -39,10 +39,17 @@ def main() -> None:
 @click.option("--nodes", type=int, help="How many nodes it has (3, or as many as before).")
 @click.option("--port", type=int, help="The API server's port (6443, or the one it had before; 0: any free one).")
 @click.option("--detach", "-d", is_flag=True, help="Return when every node is Ready; the cluster stays up.")
-@click.option("--ray-address", help="Join this Ray cluster instead of starting a private one.")
-def up(name: str, nodes: int | None, port: int | None, detach: bool, ray_address: str | None) -> None:
+@click.option("--ray-address", help="Join this Ray instead of starting a private one ('': a private one again).")
+@click.option(
+    "--network",
+    type=click.Choice(["auto", *NETWORKS]),
+    help="How nodes and pods are connected; `petset doctor` says what this machine allows.",
+)
+def up(
+    name: str, nodes: int | None, port: int | None, detach: bool, ray_address: str | None, network: str | None
+) -> None:
     """Bring a cluster up, and keep it up until Ctrl-C."""
-    options = UpOptions(nodes, port, ray_address)
+    options = UpOptions(nodes, port, ray_address, network)
     started = time.monotonic()
     with _one_line_errors(), _sigterm_like_ctrl_c():
         try:
@@ -121,6 +128,14 @@ def demo(nodes: int) -> None:
             play_demo(Console(), node_count=nodes)
         except StepFailed as error:
             raise click.ClickException(f"this did not hold: {error}") from error
+
+
+@main.command()
+def doctor() -> None:
+    """Say what this machine allows, and why not."""
+    from petset.cluster.cli.doctor import examine
+
+    sys.exit(examine())
 
 
 @main.command()

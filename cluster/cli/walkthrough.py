@@ -147,7 +147,11 @@ class Walkthrough:
             pod = await self._find("Pod", "kubia-0")
             if pod is not None and uid_of(pod) != uid_of(old) and _is_ready(pod):
                 break
-        answer = await self._read(f"/api/v1/namespaces/{NAMESPACE}/pods/kubia-0/proxy/data")
+        answer = ""
+        async for _ in _tries():  # without a readiness probe a pod is Ready before its server listens
+            answer = await self._read(f"/api/v1/namespaces/{NAMESPACE}/pods/kubia-0/proxy/data")
+            if "connection refused" not in answer:
+                break
         if answer.strip() != WORDS["kubia-0"]:
             raise StepFailed(f"the new kubia-0 has {answer.strip()!r} instead of {WORDS['kubia-0']!r}")
         where = [pod["spec"]["nodeName"] for pod in (old, await self._client.get("Pod", "kubia-0", NAMESPACE))]

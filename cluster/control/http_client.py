@@ -16,7 +16,7 @@ from typing import Any, Literal
 import aiohttp
 import orjson
 
-from petset.cluster.api.kinds import Registry
+from petset.cluster.api.kinds import Kind, Registry
 from petset.cluster.api.objects import Object, name_of, namespace_of
 from petset.cluster.control.client import Listing, WatchEvent
 from petset.cluster.errors import ApiError, Expired, NotFound, Unavailable, from_status
@@ -30,6 +30,13 @@ _PATCH_TYPES = {
 }
 
 
+CustomKinds = Callable[[], tuple[Kind, ...]]
+
+
+def no_custom_kinds() -> tuple[Kind, ...]:
+    return ()
+
+
 class HttpClient:
     """`async with HttpClient(…)`; `make_connector` is called inside the running loop."""
 
@@ -40,9 +47,10 @@ class HttpClient:
         make_connector: Callable[[], aiohttp.BaseConnector],
         *,
         user_agent: str = "petset",
+        custom_kinds: CustomKinds = no_custom_kinds,
     ) -> None:
         self._server = server
-        self._registry = Registry()
+        self._registry = Registry(extra=custom_kinds)
         self._make_connector = make_connector
         self._headers = {"Authorization": f"Bearer {token}", "User-Agent": user_agent, "Accept": "application/json"}
         self._open: list[aiohttp.ClientSession] = []

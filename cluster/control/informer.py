@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from petset.cluster.api.objects import Object, name_of, namespace_of
+from petset.cluster.api.objects import Object, name_of, namespace_of, uid_of
 from petset.cluster.control.client import Client
 from petset.cluster.control.snapshot import ObjectIndex, key_of
 from petset.cluster.errors import ApiError, Expired
@@ -51,6 +51,16 @@ class Informer:
         """Wait until the index shows the state at `revision` or a later one."""
         async with self._moved:
             await self._moved.wait_for(lambda: self.revision >= revision)
+
+    async def lost(self, namespace: str, name: str, uid: str) -> None:
+        """Wait until the index has no object of this name and uid."""
+
+        def is_gone() -> bool:
+            present = self.index.get(namespace, name)
+            return present is None or uid_of(present) != uid
+
+        async with self._moved:
+            await self._moved.wait_for(is_gone)
 
     async def run(self) -> None:
         """Follow the server until cancelled."""

@@ -1,14 +1,13 @@
 """The one loop that acts for every controller.
 
-    take a key ─▶ wait until the cache has seen this key's own last write ─▶ plan (pure) ─▶ apply the writes in order
-         ▲                                                                                      │
-         ├── at `again_at` ◀── done ◀───────────────────────────────────────────────────────────┤
-         ├── soon ◀── Conflict: somebody else wrote, the cache will show it ◀───────────────────┤
-         └── with backoff ◀── any other error ◀─────────────────────────────────────────────────┘
+    take a key ─▶ wait until the cache has seen all own writes ─▶ plan (pure) ─▶ apply the writes in order
+         ▲                                                                               │
+         ├── at `again_at` ◀─────────────────────────────────────────────────────────────┤
+         └── with backoff, from 5 ms on ◀── an error, a Conflict among them ◀────────────┘
 
 Guarantees: one worker per key; a plan never sees a cache older than the writes that the same controller made for any
-key before (so no create is repeated because its object has not arrived yet); a crash between two writes loses
-nothing, because the next plan starts from what is stored.
+key before, also where an answer was lost (own_writes.py), so no create is repeated because its object has not arrived
+yet; a crash between two writes loses nothing, because the next plan starts from what is stored.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from petset.cluster.api.objects import Object
 from petset.cluster.clock import Clock
@@ -23,6 +23,7 @@ from petset.cluster.control.client import Client
 from petset.cluster.control.controller import Controller, Trigger
 from petset.cluster.control.events import EventRecorder
 from petset.cluster.control.informer import Informer
+from petset.cluster.control.own_writes import OwnWrites
 from petset.cluster.control.snapshot import Key, Snapshot, key_of
 from petset.cluster.control.workqueue import WorkQueue
 from petset.cluster.control.writes import Bind, ConfirmNone, Create, Delete, Outcome, Patch, Record, Update, Write
@@ -65,8 +66,7 @@ class Runner:
         self._informers = informers
         self._clock = clock
         self._recorder = EventRecorder(client, clock, component=controller.component)
-        self._written: dict[str, int] = {}
-        """kind -> revision of this controller's last write: what the cache must have seen before the next plan."""
+        self._own_writes = OwnWrites(client, {kind: informers.by_kind[kind] for kind in controller.kinds})
         for kind, trigger in controller.triggers.items():
             informers.by_kind[kind].subscribe(self._handler(trigger))
 
@@ -101,19 +101,22 @@ class Runner:
                 self.queue.done(key)
 
     async def _reconcile(self, key: Key) -> None:
-        for kind, revision in list(self._written.items()):
-            await self._informers.by_kind[kind].reached(revision)
+        try:
+            await self._own_writes.seen()
+        except ApiError as error:
+            self._requeue(key, error)
+            return
         try:
             outcome = self._controller.plan(key, self._informers.snapshot, self._clock.now())
-        except (LookupError, TypeError, ValueError, AttributeError, ApiError):
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, ApiError):
             # A plan that fails on one object must not end the controller for all others.
             log.exception("%s: cannot plan %s", self._controller.component, key)
             self.queue.retry(key)
             return
-        if error := await self._apply(outcome):
-            self._requeue(key, error)
-            return
-        self.queue.succeeded(key)
+        if failure := await self._apply(outcome):
+            self._requeue(key, failure)
+        else:
+            self.queue.succeeded(key)
         if outcome.again_at is not None:
             self.queue.add_after(key, outcome.again_at - self._clock.now())
 
@@ -133,13 +136,16 @@ class Runner:
             if failure is not None and not getattr(write, "always", False):
                 continue
             try:
-                self._remember(await self._do(write))
+                answer = await self._do(write)
             except ApiError as error:
                 failure = failure or error
+                if not error.definite:
+                    self._own_writes.lost(write)
                 await self._say_failed(write, error)
                 continue
+            self._own_writes.answered(answer)
             if not isinstance(write, ConfirmNone) and write.said is not None:
-                await self._recorder.record(write.said)
+                await self._recorder.record(_naming(write.said, answer))
         if failure is None and outcome.error:
             return ApiError(outcome.error)
         return failure
@@ -150,14 +156,6 @@ class Runner:
             return  # the cache lags: the next plan will see what is in the way
         message = failed.message.replace("{error}", error.message)
         await self._recorder.record(Record(failed.regarding, failed.type, failed.reason, message))
-
-    def _remember(self, answer: Object | None) -> None:
-        """Note the revision of a write of a kind that this controller sees."""
-        if answer is None:
-            return
-        kind, revision = answer.get("kind", ""), answer.get("metadata", {}).get("resourceVersion")
-        if kind in self._controller.kinds and revision:
-            self._written[kind] = max(self._written.get(kind, 0), int(revision))
 
     async def _do(self, write: Write) -> Object | None:
         match write:
@@ -241,6 +239,12 @@ class _Handler:
         ]
         for key in dict.fromkeys(keys):
             self._queue.add(key)
+
+
+def _naming(said: Record, answer: Object | None) -> Record:
+    """The record with the name that the server gave to the object (generateName)."""
+    name = ((answer or {}).get("metadata") or {}).get("name", "")
+    return replace(said, message=said.message.replace("{name}", name)) if name else said
 
 
 def _with_uid(write: Patch) -> object:

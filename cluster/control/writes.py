@@ -2,8 +2,9 @@
 
 A `plan_…` function returns an `Outcome`; the runner (runner.py) applies its writes in order and stops at the first
 that fails, except for those marked `always` (a status that must be written even after an error, as the StatefulSet
-controller does). A write's `said` event is recorded when it succeeded, its `failed` event when it did not; in the
-texts of `failed`, `{error}` stands for the error's message.
+controller does). A write's `said` event is recorded when it succeeded, its `failed` event when it did not. In the
+text of `said`, `{name}` stands for the object's name as the server answered it (of use where it generated one); in the
+text of `failed`, `{error}` for the error's message.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Create:
 
 @dataclass(frozen=True)
 class Update:
-    """PUT a whole object, guarded by the resourceVersion that it carries; `subresource` is `""` or `"status"`."""
+    """PUT a whole object, guarded by its uid and by the resourceVersion that it carries, if any; `subresource` is `""`
+    or `"status"`."""
 
     object: Object
     subresource: str = ""

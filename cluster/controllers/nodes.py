@@ -101,8 +101,10 @@ def plan_node(key: Key, snapshot: Snapshot, now: float, *, times: NodeTimes) -> 
     writes: list[Write] = []
     if now > _silent_from(node, snapshot, times):
         writes += _declare_unknown(node, now)
-    if writes or _ready(node) in ("False", "Unknown"):
-        writes += _unready_pods(node, snapshot, now)
+    if writes:
+        writes += _unready_pods(node, snapshot, now, fell_at=now)
+    elif _ready(node) in ("False", "Unknown"):
+        writes += _unready_pods(node, snapshot, now, fell_at=_fell_at(node))
     if writes:
         return Outcome(tuple(writes))  # Taints follow from the conditions as soon as those are seen.
     wanted, again_at = _wanted_taints(node, snapshot, now, times)
@@ -149,12 +151,25 @@ def _declare_unknown(node: Object, now: float) -> list[Write]:
     return writes
 
 
-def _unready_pods(node: Object, snapshot: Snapshot, now: float) -> list[Write]:
-    """Only the Ready condition's status moves; phase and containers stay as the kubelet last saw them."""
+def _fell_at(node: Object) -> float:
+    """Since when the node is not ready."""
+    since = (condition(node, "Ready") or {}).get("lastTransitionTime")
+    return parse_time(since) if since else float("inf")
+
+
+def _unready_pods(node: Object, snapshot: Snapshot, now: float, *, fell_at: float) -> list[Write]:
+    """Mark the pods that were ready when the node ceased to be. Only the Ready condition's status moves; phase and
+    containers stay as the kubelet last saw them.
+
+    A pod that turned ready since then has a kubelet that speaks again, before its node is ready: marking it once more
+    would begin a quarrel that each side wins at once (upstream, too, marks pods when the node's condition changes).
+    """
     writes: list[Write] = []
     for pod in snapshot.objects("Pod"):
         ready = condition(pod, "Ready")
         if pod["spec"].get("nodeName") != name_of(node) or ready is None or ready.get("status") != "True":
+            continue
+        if ready.get("lastTransitionTime") and parse_time(ready["lastTransitionTime"]) >= fell_at:
             continue
         moved = {"type": "Ready", "status": "False", "lastTransitionTime": format_time(now)}
         writes += [patch_conditions(pod, moved), Record(pod, "Warning", "NodeNotReady", "Node is not ready")]

@@ -51,6 +51,8 @@ class KubeletConfig:
     api_address: str = ""
     api_port: int = 443
     kubelet_version: str = f"v{RELEASE}"
+    kubelet_port: int = 0
+    """Where the kubelet's own server listens (server.py); 0 without one."""
     lease_seconds: int = 40
     lease_renew_seconds: float = 10.0
     status_seconds: float = 10.0

@@ -41,6 +41,9 @@ def container_spec(
         env=env,
         working_dir=container.get("workingDir") or "",
         mounts=tuple(_mount(each, env) for each in container.get("volumeMounts") or ()),
+        stdin=bool(container.get("stdin")),
+        stdin_once=bool(container.get("stdinOnce")),
+        tty=bool(container.get("tty")),
     )
 
 

@@ -62,6 +62,7 @@ def node_status(present: Object, node: NodeIdentity, config: KubeletConfig, *, t
         "capacity": node.capacity,
         "allocatable": node.capacity,
         "conditions": [each for each in old.get("conditions") or () if each["type"] not in names] + own,
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": config.kubelet_port}},
         "nodeInfo": _node_info(node, config),
     }
 

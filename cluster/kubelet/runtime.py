@@ -6,9 +6,18 @@ in virtual time. Both pass the same contract suite (tests/contract/test_runtime.
 
 from __future__ import annotations
 
+import socket
 from typing import Protocol
 
-from petset.cluster.api.cri import ContainerSpec, ContainerStatus, ExecResult, Image, SandboxSpec, SandboxStatus
+from petset.cluster.api.cri import (
+    ContainerSpec,
+    ContainerStatus,
+    ExecResult,
+    Image,
+    SandboxSpec,
+    SandboxStatus,
+    StreamRequest,
+)
 
 
 class Runtime(Protocol):
@@ -45,8 +54,12 @@ class Runtime(Protocol):
     async def run_command(self, container_id: str, command: tuple[str, ...], timeout_seconds: float) -> ExecResult:
         """Run a command inside a running container and wait for its end (exit code 124 after the timeout)."""
 
-    async def read_log(self, sandbox_uid: str, container: str, attempt: int, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes of a container's log from `offset`; empty at the end. Raises NotFound."""
+    async def open_stream(self, request: StreamRequest) -> socket.socket:
+        """A connected stream socket on which the node does what is asked, in frames (streaming/frames.py).
+
+        The node ends it with a Status frame; whoever closes it before that ends a command, leaves a container alone.
+        Raises RuntimeFailure when the container does not run (exec, attach), NotFound when there is no such log.
+        """
 
 
 class Prober(Protocol):

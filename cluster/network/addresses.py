@@ -5,7 +5,10 @@ A cluster on the loopback network owns one of 64 *slots* of 127/8, so that clust
     slot s:  127.(64+s).N.0/24    node N's pods; the node itself is 127.(64+s).0.N
              127.(128+s).0.0/16   services: .0.1 the API server, .0.10 cluster DNS, the rest by allocation
 
-The same shape on a network of its own is Kubernetes' usual 10.244.N.0/24 and 10.96.0.0/12.
+On a network of its own every cluster has the addresses that Kubernetes users know (OWN_PLAN):
+
+    10.244.N.0/24   node N's pods, .1 the node's bridge      172.18.0.N        node N itself
+    10.96.0.0/12    services                                 172.18.255.254    the control plane
 """
 
 from __future__ import annotations
@@ -33,6 +36,11 @@ class AddressPlan:
         return str(self.nodes.network_address + node_number)
 
     @property
+    def control_plane_address(self) -> str:
+        """Where the API server is on the nodes' own network; on the loopback network it is at 127.0.0.1 instead."""
+        return str(self.nodes.broadcast_address - 1)
+
+    @property
     def api_address(self) -> str:
         """The cluster IP of the `kubernetes` service."""
         return str(self.services.network_address + 1)
@@ -41,6 +49,11 @@ class AddressPlan:
     def dns_address(self) -> str:
         """The cluster IP of the `kube-dns` service."""
         return str(self.services.network_address + 10)
+
+
+OWN_PLAN = AddressPlan(
+    pods=IPv4Network("10.244.0.0/16"), services=IPv4Network("10.96.0.0/12"), nodes=IPv4Network("172.18.0.0/16")
+)
 
 
 def loopback_plan(slot: int) -> AddressPlan:

@@ -28,13 +28,19 @@ class LoopbackNetwork:
     def node_address(self) -> str:
         return self._node_address
 
-    def attach_pod(self, key: str) -> PodNetwork:
-        """Give the pod an address. Raises LookupError when the machine's range is used up."""
+    async def attach_pod(self, key: str) -> PodNetwork:
         address = self._addresses.take(key)
         return PodNetwork(address, environment={"PET_BIND": address})
 
-    def detach_pod(self, key: str) -> None:
+    async def detach_pod(self, key: str) -> None:
         self._addresses.release(key)
+
+    def host_pod(self) -> PodNetwork:
+        """The machine's address, and not all addresses of the stack."""
+        return PodNetwork(self._node_address, environment={"PET_BIND": self._node_address})
+
+    def close(self) -> None:
+        """It holds nothing."""
 
     def make_socket(self, host: str, *, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
         made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)

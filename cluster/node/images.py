@@ -13,7 +13,8 @@ A catalogue file is YAML: `images`, a list of entries, of which the first that m
       ports: [8080]                       its usual ports
 
 Values of `env`, `command` and `args` may hold placeholders, filled in per container: `{address}` (the pod's),
-`{hostname}`, `{resolv_conf}` (the path of the pod's resolv.conf) and `{mount:/path}` (the folder of the host that
+`{hostname}`, `{resolv_conf}` (the path of the pod's resolv.conf), `{petapp}` (the folder of the shipped guests),
+`{python}` (the interpreter that runs them) and `{mount:/path}` (the folder of the host that
 stands for this path of the container). References follow the grammar of Docker's distribution project; Docker Hub's
 `library/` is left out of repositories, so `nginx` is `docker.io/library/nginx:latest`.
 """
@@ -38,7 +39,7 @@ from petset.cluster.settings import SettingsError
 SHIPPED_CATALOGUE = Path(__file__).with_name("images.yaml")
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)(?::([^{}]*))?\}")
-_PLACEHOLDERS_WITHOUT_ARGUMENT = ("address", "hostname", "resolv_conf")
+_PLACEHOLDERS_WITHOUT_ARGUMENT = ("address", "hostname", "resolv_conf", "petapp", "python")
 _PYTHON = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 _DOMAIN_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
@@ -221,7 +222,8 @@ def _template(text: str) -> str:
         if name == "mount" and argument.startswith("/"):
             continue
         if name not in _PLACEHOLDERS_WITHOUT_ARGUMENT or argument:
-            raise ValueError(f"{text!r}: the placeholders are {{address}}, {{hostname}}, {{resolv_conf}}, {{mount:/…}}")
+            known = ", ".join(f"{{{each}}}" for each in (*_PLACEHOLDERS_WITHOUT_ARGUMENT, "mount:/…"))
+            raise ValueError(f"{text!r}: the placeholders are {known}")
     return text
 
 

@@ -1,29 +1,34 @@
 """What turns a fresh fork of the warm parent into a container: the few steps between fork and the program.
 
-    fork ─► own session ─► dies with the parent ─► inherits its orphans ─► files closed, output to its log
+    fork ─► own session ─► dies with the parent ─► inherits its orphans ─► files closed, its streams put in place
          ─► folder, environment ─► "I am up" (the report pipe closes) ─► exec, or call the Python function
 
-The first process is the subreaper of everything it starts, as PID 1 is in a container: what its programs leave behind
-becomes its child, so a container is always one tree below its first process. A Python program ends with the return of
-its function: output is flushed, `atexit` handlers and daemon threads are not waited for.
+With `isolation` the fork goes into the container's namespaces first (isolation.py), and what follows happens in a
+child of theirs. Without it, the first process is the subreaper of everything it starts, as PID 1 is in a container:
+what its programs leave behind becomes its child, so a container is always one tree below its first process. A Python
+program ends with the return of its function: output is flushed, `atexit` handlers and daemon threads are not waited
+for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import gc
 import importlib
 import inspect
 import os
 import signal
 import sys
+import termios
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn
 
 from petset.cluster.node import kernel
+from petset.cluster.node.isolation import Isolation, become_isolated, join_container
 
 START_ERROR_EXIT_CODE = 128
 """What a container counts as exited with when its program could not be started (containerd's StartError)."""
@@ -33,8 +38,10 @@ START_ERROR_EXIT_CODE = 128
 class Launch:
     """One process tree to start: `python` (`module:function`, called with `argv` as sys.argv) or else exec of `argv`.
 
-    Output is appended to the file `log`; without one it is captured (see warm_parent.OUTPUT_BYTES). `inside` names
-    the container that a command belongs to; it ends with it.
+    `stdio` says, for each descriptor that comes along (warm_link.py), which of the program's it becomes; without any,
+    output is captured (see warm_loop.OUTPUT_BYTES). With `tty` its stdin is a terminal, and becomes the controlling
+    one. `inside` names the container that a command belongs to; it ends with it. With `isolation` it lives in
+    namespaces, a command in those of its container.
     """
 
     id: str
@@ -43,25 +50,51 @@ class Launch:
     python: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     title: str = ""
-    log: str = ""
+    stdio: tuple[tuple[int, ...], ...] = ()
+    tty: bool = False
     inside: str = ""
+    isolation: Isolation | None = None
 
     def to_message(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Launch:
-        return cls(**{**message, "argv": tuple(message["argv"])})
+        stdio = tuple(tuple(targets) for targets in message["stdio"])
+        isolation = Isolation.from_message(message["isolation"]) if message["isolation"] else None
+        return cls(**{**message, "argv": tuple(message["argv"]), "stdio": stdio, "isolation": isolation})
 
 
-def become(launch: Launch, *, parent_pid: int, output_fd: int, report_fd: int) -> NoReturn:
+class IsolationFailed(Exception):
+    """The container's surroundings cannot be made: a mount, mostly."""
+
+
+@dataclass(frozen=True)
+class Birth:
+    """What a fresh fork is given: `descriptors` (the program's number -> ours) become its stdin, stdout and stderr.
+
+    `status_fd` is for the end of an isolated container's program; `container_pid` is the PID 1 that a command joins.
+    """
+
+    parent_pid: int
+    descriptors: Mapping[int, int]
+    report_fd: int
+    status_fd: int = -1
+    container_pid: int = 0
+
+
+def become(launch: Launch, birth: Birth) -> NoReturn:
     """Never returns. A start that fails is told on the report pipe in words; an empty report means success."""
+    report_fd = birth.report_fd
     try:
-        _settle(launch, parent_pid=parent_pid, output_fd=output_fd, report_fd=report_fd)
+        parent_pid = _isolate(launch.isolation, birth) if launch.isolation else birth.parent_pid
+        _settle(launch, parent_pid=parent_pid, descriptors=birth.descriptors, report_fd=report_fd)
         if launch.python:
             os.close(report_fd)
             _run_python(launch.python)
         os.execvpe(launch.argv[0], launch.argv, launch.env)
+    except IsolationFailed as error:
+        os.write(report_fd, str(error).encode()[:4096])
     except (OSError, ValueError) as error:
         os.write(report_fd, _start_error(launch, error).encode()[:4096])
     except BaseException:
@@ -70,17 +103,31 @@ def become(launch: Launch, *, parent_pid: int, output_fd: int, report_fd: int) -
         os._exit(START_ERROR_EXIT_CODE)
 
 
-def _settle(launch: Launch, *, parent_pid: int, output_fd: int, report_fd: int) -> None:
+def _isolate(isolation: Isolation, birth: Birth) -> int:
+    """Go where the program is to live; the process id of the parent as seen from there."""
+    try:
+        if birth.container_pid:
+            join_container(birth.container_pid)
+            return 0
+        become_isolated(isolation, birth.status_fd)
+    except OSError as error:
+        raise IsolationFailed(f"cannot set up the container: {error}") from error
+    return 1
+
+
+def _settle(launch: Launch, *, parent_pid: int, descriptors: Mapping[int, int], report_fd: int) -> None:
     os.setsid()
     os.umask(0o022)
     kernel.die_with_parent(signal.SIGKILL, parent_pid)
-    kernel.become_subreaper()
+    if launch.isolation is None:
+        kernel.become_subreaper()
     kernel.name_process(launch.title)
     _reset_signals(for_exec=not launch.python)
-    output = output_fd if output_fd >= 0 else os.open(launch.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+    for target, descriptor in descriptors.items():
+        os.dup2(descriptor, target)
     _close_all_but(0, 1, 2, report_fd)
+    if launch.tty:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.chdir(launch.cwd)
     sys.argv = [*launch.argv]
     os.environ.clear()
@@ -153,8 +200,6 @@ def _start_error(launch: Launch, error: OSError | ValueError) -> str:
     reason = (error.strerror or str(error)).lower()
     if error.filename == launch.cwd:
         return f'chdir to cwd ("{launch.cwd}"): {reason}'
-    if error.filename == launch.log:
-        return f'open log ("{launch.log}"): {reason}'
     if error.errno == errno.ENOENT and "/" not in program:
         return f'exec: "{program}": executable file not found in $PATH'
     return f'exec: "{program}": {reason}'

@@ -13,7 +13,8 @@ calls that need it wait for that, READY_SECONDS at the most. The machine remembe
 all its processes are dead by then (warm_parent.py), and it begins with an empty folder. Persistent disks stay.
 
 Bounds: of each container, the newest KEPT_ATTEMPTS attempts are kept (records, logs, private files);
-MAX_COMMANDS commands run at a time, further ones wait for their turn; logs grow without a bound.
+MAX_COMMANDS commands run at a time, further ones wait for their turn; logs and streams have bounds of their own
+(log_file.py, streams.py). An exit is recorded once the last output is in the log, OUTPUT_SECONDS later at the most.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -30,27 +32,35 @@ from types import TracebackType
 from typing import Self
 
 from petset.cluster.api.cri import (
+    AttachRequest,
     ContainerSpec,
     ContainerStatus,
+    ExecRequest,
     ExecResult,
     Image,
+    LogRequest,
     RuntimeFailure,
     SandboxSpec,
     SandboxStatus,
+    StreamRequest,
 )
 from petset.cluster.clock import Clock
 from petset.cluster.errors import NotFound
-from petset.cluster.network.network import Network, PodNetwork
-from petset.cluster.node.containers import Container, Sandbox, container_id, make_launch
+from petset.cluster.network.network import Network
+from petset.cluster.node.container_io import ContainerIo
+from petset.cluster.node.containers import Container, Sandbox, command_launch, container_id, make_launch
+from petset.cluster.node.descriptors import open_stdio
 from petset.cluster.node.images import Catalogue
+from petset.cluster.node.log_file import LogFile
 from petset.cluster.node.sandbox import PodFolder, container_paths, one_name
+from petset.cluster.node.streams import StreamServer
 from petset.cluster.node.warm_link import Exit, WarmLink
 
 READY_SECONDS = 20.0
 REMOVE_SECONDS = 10.0
 KEPT_ATTEMPTS = 2
 MAX_COMMANDS = 64
-MAX_LOG_READ_BYTES = 4 * 1024 * 1024
+OUTPUT_SECONDS = 2.0
 TIMEOUT_EXIT_CODE = 124
 NOT_FOUND_EXIT_CODE = 127
 _BOOT_BACKOFF_SECONDS = (0.0, 0.1, 0.5, 1.0, 5.0)
@@ -72,6 +82,7 @@ class Machine:
         self._catalogue = catalogue
         self._clock = clock
         self._sandboxes: dict[str, Sandbox] = {}
+        self._making = asyncio.Lock()
         self._changes = 0
         self._changed = asyncio.Event()
         self._link: WarmLink | None = None
@@ -80,6 +91,7 @@ class Machine:
         self._command_turns = asyncio.Semaphore(MAX_COMMANDS)
         self._command_numbers = count(1)
         self._trash_numbers = count(1)
+        self._streams = StreamServer()
         self._running = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -87,6 +99,7 @@ class Machine:
         supervisor = asyncio.create_task(self._supervise(), name=f"{self.name}: warm parent")
         supervisor.add_done_callback(self._supervisor_ended)
         self._running.push_async_callback(self._stop, supervisor)
+        self._running.push_async_callback(self._streams.close)
         try:
             await self._wait_link()
         except BaseException:
@@ -105,9 +118,10 @@ class Machine:
         return self._catalogue.find(reference)[0]
 
     async def run_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
-        sandbox = self._sandboxes.get(spec.uid)
-        if sandbox is None:
-            sandbox = self._sandboxes[spec.uid] = self._make_sandbox(spec)
+        async with self._making:  # one at a time: whose address is whose follows from who came first
+            sandbox = self._sandboxes.get(spec.uid)
+            if sandbox is None:
+                sandbox = self._sandboxes[spec.uid] = await self._make_sandbox(spec)
         return sandbox.status()
 
     async def start_container(self, sandbox_uid: str, spec: ContainerSpec) -> ContainerStatus:
@@ -137,10 +151,12 @@ class Machine:
         if self._sandboxes.get(sandbox_uid) is not sandbox:  # somebody else removed it meanwhile
             return
         del self._sandboxes[sandbox_uid]
-        if sandbox.network_key:
-            self._network.detach_pod(sandbox.network_key)
         trash = self._folder / "trash" / str(next(self._trash_numbers))
         os.rename(sandbox.folder.root, trash)
+        if sandbox.network_key:
+            await self._network.detach_pod(sandbox.network_key)
+        for container in sandbox.containers.values():
+            container.io.close()
         self._change()
         await asyncio.to_thread(shutil.rmtree, trash, ignore_errors=True)
 
@@ -161,16 +177,17 @@ class Machine:
         async with self._command_turns:
             return await self._run(link, container, command, timeout_seconds)
 
-    async def read_log(self, sandbox_uid: str, container: str, attempt: int, offset: int, limit: int) -> bytes:
-        """At most MAX_LOG_READ_BYTES at a time."""
-        sandbox = self._sandboxes.get(sandbox_uid)
-        if sandbox is None or (container, attempt) not in sandbox.containers:
-            raise NotFound(f"no log of container {container!r}, attempt {attempt}")
-        try:
-            with sandbox.folder.log(container, attempt).open("rb") as file:
-                return os.pread(file.fileno(), min(limit, MAX_LOG_READ_BYTES), offset)
-        except FileNotFoundError:  # it never started
-            return b""
+    async def open_stream(self, request: StreamRequest) -> socket.socket:
+        if isinstance(request, LogRequest):
+            return self._streams.log(self._log_of(request), request)
+        container, link = self._find(request.container_id), self._link
+        if container is None or container.status.state != "running" or link is None:
+            raise RuntimeFailure(f"container {request.container_id} is not running")
+        match request:
+            case ExecRequest():
+                return self._streams.run(link, container, request)
+            case AttachRequest():
+                return self._streams.attach(container, request)
 
     # -- the machine's other side ---------------------------------------------------------------------------------
 
@@ -187,24 +204,20 @@ class Machine:
             raise RuntimeFailure(f"no sandbox {uid} on {self.name}")
         return sandbox
 
-    def _make_sandbox(self, spec: SandboxSpec) -> Sandbox:
+    async def _make_sandbox(self, spec: SandboxSpec) -> Sandbox:
         folder = PodFolder(self._folder / "pods" / one_name(spec.uid, "pod"), self._volumes)
         network_key = "" if spec.host_network else self._free_network_key(spec)
         try:
-            network = self._network.attach_pod(network_key) if network_key else self._own_network()
-        except LookupError as error:
-            raise RuntimeFailure(f"no address for pod {spec.namespace}/{spec.name}: {error}") from error
+            network = await self._network.attach_pod(network_key) if network_key else self._network.host_pod()
+        except (LookupError, OSError) as error:
+            raise RuntimeFailure(f"no network for pod {spec.namespace}/{spec.name}: {error}") from error
         try:
             folder.create(spec, network.address)
         except (OSError, RuntimeFailure) as error:
-            self._network.detach_pod(network_key)
+            await self._network.detach_pod(network_key)
             shutil.rmtree(folder.root, ignore_errors=True)
             raise RuntimeFailure(f"cannot prepare pod {spec.namespace}/{spec.name}: {error}") from error
         return Sandbox(spec, folder, network, network_key, created_at=self._clock.now())
-
-    def _own_network(self) -> PodNetwork:
-        """What a pod on the host's network lives on: the machine's address, and not all addresses of the stack."""
-        return PodNetwork(self._network.node_address, environment={"PET_BIND": self._network.node_address})
 
     def _free_network_key(self, spec: SandboxSpec) -> str:
         """The pod's name; one of its own while a predecessor of that name is still here (a forced deletion)."""
@@ -229,15 +242,29 @@ class Machine:
         everyone = (each for sandbox in self._sandboxes.values() for each in sandbox.containers.values())
         return next((container for container in everyone if container.status.id == container_id), None)
 
+    def _log_of(self, request: LogRequest) -> LogFile:
+        sandbox = self._sandboxes.get(request.sandbox_uid)
+        container = sandbox.containers.get((request.container, request.attempt)) if sandbox else None
+        if container is None:
+            raise NotFound(f"no log of container {request.container!r}, attempt {request.attempt}")
+        return container.io.log
+
     def _start(self, link: WarmLink, sandbox: Sandbox, spec: ContainerSpec) -> Container:
         image, program = self._catalogue.find(spec.image)
         self._forget_old_attempts(sandbox, spec)
         its_id = container_id(sandbox.spec.uid, spec.name, spec.attempt)
         try:
             paths = container_paths(sandbox.folder, spec, sandbox.volumes)
-            launch = make_launch(its_id, spec=spec, program=program, sandbox=sandbox, paths=paths)
+            stdio = open_stdio(stdin=spec.stdin, tty=spec.tty)
         except OSError as error:
             raise RuntimeFailure(f"cannot prepare container {spec.name!r}: {error}") from error
+        try:
+            launch = make_launch(its_id, spec=spec, program=program, sandbox=sandbox, paths=paths, stdio=stdio)
+            process = link.launch(launch, stdio.theirs)
+        except (OSError, RuntimeFailure) as error:
+            stdio.close()
+            raise RuntimeFailure(f"cannot prepare container {spec.name!r}: {error}") from error
+        stdio.handed_over()
         status = ContainerStatus(
             id=its_id,
             name=spec.name,
@@ -246,10 +273,12 @@ class Machine:
             attempt=spec.attempt,
             state="created",
         )
-        container = Container(status, launch, link.launch(launch))
+        log = LogFile(sandbox.folder.log(spec.name, spec.attempt), self._clock)
+        output = ContainerIo(stdio, log, stdin_once=spec.stdin_once, name=f"{sandbox.spec.name}/{spec.name}")
+        container = Container(status, launch, process, output)
         sandbox.containers[spec.name, spec.attempt] = container
         container.process.started.add_done_callback(lambda future: self._record_start(container, future.result()))
-        container.process.ended.add_done_callback(lambda future: self._record_exit(container, future.result()))
+        container.process.ended.add_done_callback(lambda future: self._note_exit(container, future.result()))
         return container
 
     def _forget_old_attempts(self, sandbox: Sandbox, spec: ContainerSpec) -> None:
@@ -265,8 +294,20 @@ class Machine:
         container.status = replace(container.status, state="running", pid=pid, started_at=self._clock.now())
         self._change()
 
-    def _record_exit(self, container: Container, how: Exit) -> None:
+    def _note_exit(self, container: Container, how: Exit) -> None:
+        """The processes are gone; what they left in their pipes is still on its way into the log."""
         container.start_error = how.start_error
+        loop, output = asyncio.get_running_loop(), container.io.done
+        if output.done() or how.start_error:
+            self._record_exit(container, how)
+            return
+        patience = loop.call_later(OUTPUT_SECONDS, self._record_exit, container, how)
+        output.add_done_callback(lambda _: patience.cancel())
+        output.add_done_callback(lambda _: self._record_exit(container, how))
+
+    def _record_exit(self, container: Container, how: Exit) -> None:
+        if container.status.state == "exited":
+            return
         container.status = replace(
             container.status,
             state="exited",
@@ -280,15 +321,13 @@ class Machine:
     async def _run(
         self, link: WarmLink, container: Container, command: tuple[str, ...], timeout_seconds: float
     ) -> ExecResult:
-        command_id = f"{container.status.id}/{next(self._command_numbers)}"
-        process = link.launch(
-            replace(container.launch, id=command_id, argv=command, python="", log="", inside=container.status.id)
-        )
+        launch = command_launch(container, command, str(next(self._command_numbers)))
+        process = link.launch(launch)
         try:
             await asyncio.wait([process.ended], timeout=timeout_seconds)
             timed_out = not process.ended.done()
         finally:
-            link.signal(command_id, signal.SIGKILL)  # also when the caller gave up
+            link.signal(launch.id, signal.SIGKILL)  # also when the caller gave up
         await asyncio.wait([process.ended], timeout=REMOVE_SECONDS)
         if not process.ended.done():  # not even SIGKILL ended it
             return ExecResult(TIMEOUT_EXIT_CODE)

@@ -4,13 +4,14 @@
       etc/resolv.conf  hosts  hostname
       volumes/<name>/                     emptyDir, and files of ConfigMaps and Secrets
       roots/<container>/<attempt>/…       what a container sees of paths that no volume is mounted at: dies with it
-      logs/<container>/<attempt>.log      raw output, appended; grows without a bound until the pod is removed
+      logs/<container>/<attempt>.log      what it printed (log_file.py), bounded, until the pod is removed
     <volumes folder>/                     one for the cluster, the same for all its machines
       disks/<source>/                     persistent disks: never removed here
       hostpath/<path>/                    hostPath volumes
 
-Without a mount namespace a program cannot be given these paths under their own names: its image's environment tells
-it (images.py). For the same reason read-only mounts are not enforced. Names come from manifests: none may leave its
+With a mount namespace (pod_root.py) a program sees these paths under their own names, and `roots/` stays empty.
+Without one it cannot be given them so: its image's environment tells it (images.py), and read-only mounts are not
+enforced. Names come from manifests: none may leave its
 folder.
 """
 
@@ -78,7 +79,9 @@ class PodFolder:
 
     def forget_attempt(self, container: str, attempt: int) -> None:
         """Remove what an old attempt left: its log and its private files."""
-        self.log(container, attempt).unlink(missing_ok=True)
+        log = self.log(container, attempt)
+        for file in log.parent.glob(f"{log.name}*"):
+            file.unlink()
         shutil.rmtree(self.container_root(container, attempt), ignore_errors=True)
 
 

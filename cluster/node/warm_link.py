@@ -57,8 +57,16 @@ class Process:
 class WarmLink:
     """Made by `boot`; `wait_dead` is to be awaited by whoever supervises it."""
 
-    def __init__(self, guard: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
+    def __init__(
+        self,
+        guard: subprocess.Popen[bytes],
+        passing: socket.socket,
+        *,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         self._guard = guard
+        self._passing = passing
         self._reader = reader
         self._writer = writer
         self._decoder = FrameDecoder()
@@ -73,14 +81,19 @@ class WarmLink:
         Must be called on a thread that lives as long as the machine: the event loop's.
         """
         ours, theirs = socket.socketpair()
+        passing, their_passing = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        passing.setblocking(False)
         try:
-            guard = _spawn(theirs, log=log)
+            guard = _spawn(theirs, their_passing, log=log)
         except OSError as error:
             ours.close()
+            passing.close()
             raise RuntimeFailure(f"cannot start the container runtime: {error}") from error
         finally:
             theirs.close()
-        link = cls(guard, *await asyncio.open_unix_connection(sock=ours))
+            their_passing.close()
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        link = cls(guard, passing, reader=reader, writer=writer)
         link._send({"do": "preload", "modules": [*modules]})
         try:
             await link._ready
@@ -94,14 +107,20 @@ class WarmLink:
         """The warm parent's process."""
         return self._ready.result()
 
-    def launch(self, launch: Launch) -> Process:
-        """Start a process tree; answers at once. Raises RuntimeFailure when that life is over."""
+    def launch(self, launch: Launch, descriptors: Sequence[int] = ()) -> Process:
+        """Start a process tree; answers at once. Raises RuntimeFailure when that life is over.
+
+        `descriptors` go with `launch.stdio`; they stay the caller's to close.
+        """
         if self._reading.done():
             raise RuntimeFailure(f"cannot start {launch.title}: the container runtime died")
         process = Process(launch.id)
         try:
-            self._send({"do": "launch", **launch.to_message()})
-        except ValueError as error:
+            message = encode({"do": "launch", **launch.to_message()})
+            if descriptors:  # before the message that needs them, and only if that can be sent
+                socket.send_fds(self._passing, [b"."], [*descriptors])
+            self._writer.write(message)
+        except (ValueError, OSError) as error:
             raise RuntimeFailure(f"cannot start {launch.title}: {error}") from error
         self._processes[launch.id] = process
         return process
@@ -125,6 +144,7 @@ class WarmLink:
 
     async def _bury(self) -> None:
         self._writer.transport.abort()
+        self._passing.close()
         self._guard.terminate()
         await asyncio.to_thread(self._wait_guard)
         for process in [*self._processes.values()]:
@@ -167,18 +187,19 @@ class WarmLink:
                 self._processes.pop(message["id"]).end(how)
 
 
-def _spawn(theirs: socket.socket, *, log: Path) -> subprocess.Popen[bytes]:
+def _spawn(theirs: socket.socket, their_passing: socket.socket, *, log: Path) -> subprocess.Popen[bytes]:
     """Exec a fresh Python: never a fork of this process, which may hold threads, locks and Ray."""
     search_path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # slows every pod
+    numbers = [theirs.fileno(), their_passing.fileno()]
     with log.open("ab") as stderr:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "petset.cluster.node.warm_parent", str(theirs.fileno()), str(os.getpid())],
+            [sys.executable, "-P", "-m", "petset.cluster.node.warm_parent", *map(str, numbers), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             env=environment | {"PYTHONPATH": search_path},
-            pass_fds=[theirs.fileno()],
+            pass_fds=numbers,
             start_new_session=True,
         )
 

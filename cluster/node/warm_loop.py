@@ -9,7 +9,8 @@ Single-threaded: a process id cannot be reused between looking it up and signall
 Messages in: `{"do": "preload", "modules": […]}` first, then `{"do": "launch", …Launch}` and
 `{"do": "signal", "id", "signal"}`. Out: `{"did": "ready", "pid"}`, `{"did": "started", "id", "pid"}`,
 `{"did": "failed", "id", "error"}` and `{"did": "exited", "id", "exit_code", "signal", "output"}`; bytes travel as
-latin-1 text. What goes wrong in here is told on stderr, the node's warm-parent.log.
+latin-1 text. The descriptors of a launch with `stdio` come over a socket of their own, in one packet sent just before
+its message. What goes wrong in here is told on stderr, the node's warm-parent.log.
 """
 
 from __future__ import annotations
@@ -24,12 +25,18 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from petset.cluster.node import kernel
 from petset.cluster.node.frames import FrameDecoder, encode
-from petset.cluster.node.launch import Launch, become
+from petset.cluster.node.isolation import (
+    children_in_new_process_namespace,
+    children_in_process_namespace_of,
+    program_status,
+)
+from petset.cluster.node.launch import Birth, Launch, become
 
 OUTPUT_BYTES = 10 * 1024
 """How much of a captured output is kept, its beginning; the rest is read and dropped."""
@@ -45,19 +52,25 @@ class _Child:
     pid: int
     pipe: int = -1
     output: bytearray = field(default_factory=bytearray)
+    status_pipe: int = -1
+    """Where an isolated container's PID 1 tells how the program ended; -1 without one."""
 
 
-def serve(channel_fd: int) -> None:
+def serve(channel_fd: int, passing_fd: int) -> None:
     """Serve the machine at the other end until it hangs up. Raises BrokenPipeError when that is while we speak."""
-    with socket.socket(fileno=channel_fd) as channel:
-        WarmParent(channel).serve()
+    with socket.socket(fileno=channel_fd) as channel, socket.socket(fileno=passing_fd) as passing:
+        WarmParent(channel, passing).serve()
 
 
 class WarmParent:
-    """Serves one machine over one socket until it closes; its children then die with it."""
+    """Serves one machine over one socket until it closes; its children then die with it.
 
-    def __init__(self, channel: socket.socket) -> None:
+    `passing` brings the descriptors of launches.
+    """
+
+    def __init__(self, channel: socket.socket, passing: socket.socket) -> None:
         self._channel = channel
+        self._passing = passing
         self._decoder = FrameDecoder()
         self._selector = selectors.DefaultSelector()
         self._children: dict[str, _Child] = {}
@@ -105,17 +118,26 @@ class WarmParent:
     # -- starting -------------------------------------------------------------------------------------------------
 
     def _launch(self, launch: Launch) -> None:
+        passed = socket.recv_fds(self._passing, 1, len(launch.stdio))[1] if launch.stdio else []
+        try:
+            self._launch_with(launch, passed)
+        finally:
+            for descriptor in passed:
+                os.close(descriptor)
+
+    def _launch_with(self, launch: Launch, passed: list[int]) -> None:
         if launch.inside and launch.inside not in self._children:
             self._send({"did": "failed", "id": launch.id, "error": "the container is not running"})
             return
         try:
-            child, error = self._fork(launch)
+            child, error = self._fork(launch, passed)
         except OSError as failure:  # no more processes or descriptors
             self._send({"did": "failed", "id": launch.id, "error": f"fork: {failure.strerror}"})
             return
         if error:
             os.waitpid(child.pid, 0)
             self._close_output(child)
+            _close_if_open(child.status_pipe)
             self._send({"did": "failed", "id": launch.id, "error": error})
             return
         self._children[launch.id] = child
@@ -123,29 +145,33 @@ class WarmParent:
             self._selector.register(child.pipe, selectors.EVENT_READ, child)
         self._send({"did": "started", "id": launch.id, "pid": child.pid})
 
-    def _fork(self, launch: Launch) -> tuple[_Child, str]:
+    def _fork(self, launch: Launch, passed: list[int]) -> tuple[_Child, str]:
         """The new child and what went wrong on its way to the program, if anything."""
         launch = replace(launch, env={"PATH": os.environ.get("PATH", os.defpath), **launch.env})
-        output, output_fd = (-1, -1) if launch.log else os.pipe()
+        output, output_fd = (-1, -1) if launch.stdio else os.pipe()
+        descriptors = {target: own for own, targets in zip(passed, launch.stdio, strict=True) for target in targets}
+        captured = {} if launch.stdio else {1: output_fd, 2: output_fd}
         report, report_fd = os.pipe()
-        parent_pid = os.getpid()
+        status, status_fd = os.pipe() if launch.isolation and not launch.inside else (-1, -1)
+        container_pid = self._children[launch.inside].pid if launch.inside else 0
+        birth = Birth(os.getpid(), descriptors | captured, report_fd, status_fd, container_pid)
         try:
-            pid = os.fork()
-            if pid == 0:
-                become(launch, parent_pid=parent_pid, output_fd=output_fd, report_fd=report_fd)
+            with _process_namespace(launch, container_pid):
+                pid = os.fork()
+                if pid == 0:
+                    become(launch, birth)
         except OSError:
-            for descriptor in (output, report):
-                os.close(descriptor) if descriptor >= 0 else None
+            for descriptor in (output, report, status):
+                _close_if_open(descriptor)
             raise
         finally:
-            for descriptor in (output_fd, report_fd):
-                if descriptor >= 0:
-                    os.close(descriptor)
+            for descriptor in (output_fd, report_fd, status_fd):
+                _close_if_open(descriptor)
         if output >= 0:
             os.set_blocking(output, False)
         with os.fdopen(report, "rb") as file:  # ends when the child closes it, or execs
             error = file.read().decode(errors="replace")
-        return _Child(launch, pid, output), error
+        return _Child(launch, pid, output, status_pipe=status), error
 
     # -- ending ---------------------------------------------------------------------------------------------------
 
@@ -176,6 +202,9 @@ class WarmParent:
 
     def _bury(self, child: _Child, status: int) -> None:
         del self._children[child.launch.id]
+        if child.status_pipe >= 0:
+            status = program_status(child.status_pipe, status)
+            os.close(child.status_pipe)
         if not self._ended:
             self._report_anyway_at = time.monotonic() + ORPHAN_SECONDS
         self._ended.append((child, status))
@@ -227,6 +256,20 @@ class WarmParent:
                 self._selector.unregister(child.pipe)
             os.close(child.pipe)
             child.pipe = -1
+
+
+def _process_namespace(launch: Launch, container_pid: int) -> AbstractContextManager[None]:
+    """Where the next child's process id lives."""
+    if launch.isolation is None:
+        return nullcontext()
+    if container_pid:
+        return children_in_process_namespace_of(container_pid)
+    return children_in_new_process_namespace()
+
+
+def _close_if_open(descriptor: int) -> None:
+    if descriptor >= 0:
+        os.close(descriptor)
 
 
 def preload(modules: Iterable[str]) -> None:

@@ -3,8 +3,9 @@
     Machine ──stream of frames──► warm parent ──fork──► container, container, …      each with its own session
        └── Popen ──► guard ──fork──┘                        └─► whatever they start
 
-`python -m petset.cluster.node.warm_parent FD MACHINE_PID` becomes the *guard*; the guard forks the warm parent, which
-imports the guests once and freezes them, so that a container costs a fork (5 ms) instead of a Python start (160 ms).
+`python -m petset.cluster.node.warm_parent FD FD MACHINE_PID` becomes the *guard*; the guard forks the warm parent,
+which imports the guests once and freezes them, so that a container costs a fork (5 ms) instead of a Python start
+(160 ms).
 
 Who dies with whom, by the kernel's doing:
 
@@ -15,10 +16,11 @@ Who dies with whom, by the kernel's doing:
 - when the warm parent dies, the same orphans fall to the guard, which kills them and ends after the last;
 - when the machine dies, the guard gets SIGTERM and does the same.
 
-Limits without PID namespaces: SIGKILL of the guard itself ends the first processes, but not what they started; a
-process that changed its user cannot be signalled by an unprivileged node; every process sees the host's process
-table; and SIGTERM ends a first process that has no handler for it, where a real PID 1 would ignore it. A process that
-does not die of SIGKILL within ORPHAN_SECONDS (a dead disk) no longer holds back the report.
+On a network of namespaces a container's first process is PID 1 of a PID namespace of its own (isolation.py), and the
+kernel ends everything in there with it. Limits without: SIGKILL of the guard itself ends the first processes, but not
+what they started; a process that changed its user cannot be signalled by an unprivileged node; every process sees the
+host's process table; and SIGTERM ends a first process that has no handler for it, where a real PID 1 would ignore it.
+A process that does not die of SIGKILL within ORPHAN_SECONDS (a dead disk) no longer holds back the report.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def guard(warm_parent_pid: int) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    channel_fd, machine_pid = (int(argument) for argument in arguments)
+    channel_fd, passing_fd, machine_pid = (int(argument) for argument in arguments)
     signal.pthread_sigmask(signal.SIG_BLOCK, _GUARD_SIGNALS)
     kernel.become_subreaper()
     kernel.die_with_parent(signal.SIGTERM, machine_pid)
@@ -60,6 +62,7 @@ def main(arguments: list[str]) -> None:
     warm_parent_pid = os.fork()
     if warm_parent_pid != 0:
         os.close(channel_fd)
+        os.close(passing_fd)
         guard(warm_parent_pid)
         return
     kernel.die_with_parent(signal.SIGKILL, guard_pid)
@@ -68,7 +71,7 @@ def main(arguments: list[str]) -> None:
     from petset.cluster.node.warm_loop import serve  # after the fork: the guard stays small
 
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the machine is gone
-        serve(channel_fd)
+        serve(channel_fd, passing_fd)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,17 @@ async def test_errors_keep_their_kind_and_details(client: Client) -> None:
     assert caught.value.definite
 
 
+async def test_a_patch_of_scale_changes_the_replicas(client: Client) -> None:
+    stateful_set = manifest_stateful_set(replicas=2)
+    stateful_set["metadata"]["namespace"] = "default"
+    await client.create(stateful_set)
+    body = {"spec": {"replicas": 5}}
+    scale = await client.patch("StatefulSet", "kubia", "default", body=body, subresource="scale")
+    assert (scale["kind"], scale["spec"]["replicas"]) == ("Scale", 5)
+    stored = await client.get("StatefulSet", "kubia", "default")
+    assert (stored["spec"]["replicas"], stored["metadata"]["generation"]) == (5, 2)
+
+
 async def test_update_and_patch_of_the_status(client: Client) -> None:
     made = await client.create(pod())
     changed = await client.update({**made, "status": {"phase": "Running"}}, subresource="status")

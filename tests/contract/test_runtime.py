@@ -6,22 +6,36 @@ Images: `test/serve` prints "up" and runs until a signal ends it; `test/quits` p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from petset.cluster.api.cri import ContainerSpec, ContainerStatus, ImageNotFound, RuntimeFailure, SandboxSpec
+from petset.cluster.api.cri import (
+    AttachRequest,
+    ContainerSpec,
+    ContainerStatus,
+    ExecRequest,
+    ImageNotFound,
+    LogRequest,
+    RuntimeFailure,
+    SandboxSpec,
+    StreamRequest,
+)
 from petset.cluster.clock import SystemClock
 from petset.cluster.errors import NotFound
 from petset.cluster.kubelet.runtime import Runtime
 from petset.cluster.network.addresses import loopback_plan
 from petset.cluster.network.loopback import LoopbackNetwork
+from petset.cluster.network.network import Network
 from petset.cluster.node.images import Catalogue, Program
 from petset.cluster.node.machine import Machine
+from petset.cluster.streaming.frames import STDOUT, exited, frame, read_frames, succeeded
 from tests.fakes.runtime import Command, FakeRuntime
 from tests.fakes.runtime import Program as FakeProgram
+from tests.inside import needs_namespaces, own_network
 
 SPEAK = ("sh", "-c", "echo hi; exit 4")
 DAWDLE = ("sh", "-c", "echo slow; sleep 1000")
@@ -37,7 +51,7 @@ def fake_runtime() -> FakeRuntime:
     return fake
 
 
-def machine(folder: Path) -> Machine:
+def machine(folder: Path, network: Network) -> Machine:
     guests = [
         Program(name, (f"test/{name}",), python=f"tests.wire.machine_guests:{name}") for name in ("serve", "quits")
     ]
@@ -45,19 +59,21 @@ def machine(folder: Path) -> Machine:
         "node-1",
         folder=folder / "node-1",
         volumes=folder / "volumes",
-        network=LoopbackNetwork(loopback_plan(60), 1),
+        network=network,
         catalogue=Catalogue(guests),
         clock=SystemClock(),
     )
 
 
-@pytest.fixture(params=["machine", "fake"])
+@pytest.fixture(params=["machine", pytest.param("machine in namespaces", marks=needs_namespaces), "fake"])
 async def runtime(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Runtime]:
     if request.param == "fake":
         yield fake_runtime()
         return
-    async with machine(tmp_path) as running:
+    network = LoopbackNetwork(loopback_plan(60), 1) if request.param == "machine" else own_network(1)
+    async with machine(tmp_path, network) as running:
         yield running
+    network.close()
 
 
 def sandbox(name: str) -> SandboxSpec:
@@ -179,7 +195,7 @@ async def test_a_removed_sandbox_is_gone_with_its_containers(runtime: Runtime) -
     with pytest.raises(RuntimeFailure):
         await runtime.run_command(status.id, SPEAK, 5.0)
     with pytest.raises(NotFound):
-        await runtime.read_log("uid-pet-0", "main", 0, 0, 100)
+        await runtime.open_stream(LogRequest("uid-pet-0", "main", 0))
     await runtime.remove_sandbox("uid-pet-0")
     await runtime.remove_sandbox("nobody")
 
@@ -226,11 +242,42 @@ async def test_no_command_runs_in_a_container_that_does_not(runtime: Runtime) ->
             await runtime.run_command(container_id, SPEAK, 5.0)
 
 
-async def test_a_log_is_read_in_pieces(runtime: Runtime) -> None:
+async def heard(stream: socket.socket) -> list[tuple[int, bytes]]:
+    """Everything that a stream says, by channel, in the order of each channel's first word."""
+    said: dict[int, bytes] = {}
+    reader, writer = await asyncio.open_unix_connection(sock=stream)
+    async with asyncio.timeout(20):
+        async for channel, data in read_frames(reader):
+            said[channel] = said.get(channel, b"") + data
+    writer.close()
+    await writer.wait_closed()
+    return [*said.items()]
+
+
+async def test_a_log_is_a_stream_with_an_end(runtime: Runtime) -> None:
     status = await started(runtime, "pet-0", container("test/quits"))
     await ended(runtime, status.id)
-    pieces = [await runtime.read_log("uid-pet-0", "main", 0, offset, 3) for offset in (0, 3, 5)]
-    assert pieces == [b"don", b"e\n", b""]
+    (channel, text), end = await heard(await runtime.open_stream(LogRequest("uid-pet-0", "main", 0)))
+    assert (channel, text) == (STDOUT, b"done\n")
+    assert frame(*end) == succeeded()
+
+
+async def test_a_streamed_command_speaks_then_tells_its_exit_code(runtime: Runtime) -> None:
+    status = await started(runtime, "pet-0", container("test/serve"))
+    (channel, text), end = await heard(await runtime.open_stream(ExecRequest(status.id, SPEAK)))
+    assert (channel, text) == (STDOUT, b"hi\n")
+    assert frame(*end) == exited(4)
+
+
+@pytest.mark.parametrize("make", [lambda container: ExecRequest(container, SPEAK), AttachRequest], ids=["exec", "attach"])
+async def test_no_stream_of_a_container_that_does_not_run(
+    runtime: Runtime, make: Callable[[str], StreamRequest]
+) -> None:
+    status = await started(runtime, "pet-0", container("test/quits"))
+    await ended(runtime, status.id)
+    for container_id in (status.id, "nobody"):
+        with pytest.raises(RuntimeFailure):
+            await runtime.open_stream(make(container_id))
 
 
 @pytest.mark.parametrize(
@@ -241,4 +288,4 @@ async def test_a_log_is_read_in_pieces(runtime: Runtime) -> None:
 async def test_a_log_of_nobody_is_not_found(runtime: Runtime, uid: str, name: str, attempt: int) -> None:
     await started(runtime, "pet-0", container("test/serve"))
     with pytest.raises(NotFound):
-        await runtime.read_log(uid, name, attempt, 0, 100)
+        await runtime.open_stream(LogRequest(uid, name, attempt))

@@ -14,24 +14,29 @@ come from loop timers, so a loop with virtual time runs hours of them in no time
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from signal import SIGKILL, SIGTERM
 from typing import Any
 
 from petset.cluster.api.cri import (
+    AttachRequest,
     ContainerSpec,
     ContainerStatus,
     ExecResult,
     Image,
     ImageNotFound,
+    LogRequest,
     RuntimeFailure,
     SandboxSpec,
     SandboxStatus,
+    StreamRequest,
 )
 from petset.cluster.clock import Clock
 from petset.cluster.errors import NotFound, Unavailable
 from petset.cluster.network.addresses import PodAddresses, loopback_plan
+from petset.cluster.streaming.frames import STDOUT, exited, frame, succeeded
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,11 @@ class FakeRuntime:
             if attempts:
                 return attempts[-1]
         raise LookupError(f"no container {container!r} in pod {pod!r}")
+
+    def running_pods(self) -> list[tuple[str, str]]:
+        """(uid, name) of every pod with a container that runs."""
+        running = {self._place[each.id] for each in self._containers.values() if each.state == "running"}
+        return [(uid, sandbox.name) for uid, sandbox in self._sandboxes.items() if uid in running]
 
     def exit(self, pod: str, container: str, *, exit_code: int = 0, signal: int = 0) -> None:
         """The newest attempt of this container ends now."""
@@ -207,12 +217,20 @@ class FakeRuntime:
         await asyncio.sleep(script.seconds)
         return ExecResult(script.exit_code, script.output)
 
-    async def read_log(self, sandbox_uid: str, container: str, attempt: int, offset: int, limit: int) -> bytes:
-        await self._enter("read_log")
-        for each in self._containers_of(sandbox_uid):
-            if (each.name, each.attempt) == (container, attempt):
-                return self._logs[each.id][offset : offset + limit]
-        raise NotFound(f"no log of container {container!r}, attempt {attempt}")
+    async def open_stream(self, request: StreamRequest) -> socket.socket:
+        await self._enter("open_stream")
+        if isinstance(request, LogRequest):
+            for each in self._containers_of(request.sandbox_uid):
+                if (each.name, each.attempt) == (request.container, request.attempt):
+                    return _spoken(frame(STDOUT, self._logs[each.id]) + succeeded())
+            raise NotFound(f"no log of container {request.container!r}, attempt {request.attempt}")
+        status = self._containers.get(request.container_id)
+        if status is None or status.state != "running":
+            raise RuntimeFailure(f"container {request.container_id} is not running")
+        if isinstance(request, AttachRequest):
+            return _spoken(succeeded())
+        script = self.commands.get(request.command, Command())
+        return _spoken(frame(STDOUT, script.output) + exited(script.exit_code))
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -266,6 +284,14 @@ class FakeRuntime:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _spoken(frames: bytes) -> socket.socket:
+    """A stream on which everything has been said already."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.sendall(frames)
+    return theirs
 
 
 class FakeProber:

@@ -124,7 +124,9 @@ class World:
         stored = self.get(obj["kind"], name_of(obj))
         if stored is None:
             raise NotFound(f"{obj['kind']} {name_of(obj)} not found")
-        if stored["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
+        if uid_of(stored) != uid_of(obj):
+            raise Conflict(f"{obj['kind']} {name_of(obj)}: uid precondition")
+        if obj["metadata"].get("resourceVersion") not in (None, stored["metadata"]["resourceVersion"]):
             raise Conflict(f"{obj['kind']} {name_of(obj)} has been modified")
         if obj["kind"] == "Pod" and obj["spec"] != stored["spec"]:
             raise Invalid(f"Pod {name_of(obj)}: pod updates may not change spec")

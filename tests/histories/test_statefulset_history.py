@@ -24,7 +24,7 @@ from tests.histories.statefulset_world import FINAL_PHASES, World, image_templat
 
 FILE = "test_statefulset_history.py"
 KEY = ("default", "web")
-HISTORIES = int(os.environ.get("PETSET_HISTORIES", "60"))
+HISTORIES = int(os.environ.get("PETSET_HISTORIES", "80"))
 STEPS = 90
 SETTLING_ROUNDS = 150
 

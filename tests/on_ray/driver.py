@@ -44,12 +44,19 @@ def eventually(look: Callable[[], _Answer | None], what: str, seconds: float = W
 
 @dataclass(frozen=True)
 class Driver:
-    """The `petset` command with a home of its own."""
+    """The `petset` command with a home of its own, as this user or as one without privileges.
+
+    Clusters are brought up on `network` unless the command says otherwise.
+    """
 
     home: Path
+    network: str = "loopback"
+    unprivileged: bool = False
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "petset", *arguments]
+        user = [sys.executable, "-m", "tests.unprivileged"] if self.unprivileged else []
+        network = [f"--network={self.network}"] if arguments[0] == "up" else []
+        return [*user, sys.executable, "-m", "petset", *arguments, *network]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -110,11 +117,12 @@ class RealCluster:
         found = re.findall(rf"INFO petset\.actors\.keeper: {name} is ready, process (\d+)", log)
         return int(found[-1]) if found else 0
 
-    def request(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """GET, or POST with a body, as the administrator."""
+    def request(self, path: str, body: dict[str, Any] | None = None, *, method: str = "") -> dict[str, Any]:
+        """GET, or POST with a body, or `method`, as the administrator."""
         settings = self.folder.read_settings()
         request = urllib.request.Request(
             settings.server + path,
+            method=method or None,
             data=None if body is None else json.dumps(body).encode(),
             headers={
                 "Authorization": f"Bearer {token_of(self.folder, ADMIN)}",

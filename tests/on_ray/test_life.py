@@ -70,7 +70,7 @@ def test_a_foreground_cluster_dies_with_its_command_however_that_dies(petset: Dr
 def test_ctrl_c_during_the_start_leaves_nothing(petset: Driver) -> None:
     with petset.in_foreground("up", "early", "--nodes", "1", "--port", "0") as command:
         assert command.stdout is not None
-        assert command.stdout.readline() == "Ray runs\n"
+        eventually(lambda: command.stdout.readline() == "Ray runs\n", "Ray runs")
         processes = petset.cluster("early").processes()
         command.send_signal(signal.SIGTERM)
         assert command.wait(30) == 130

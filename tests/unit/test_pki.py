@@ -61,6 +61,14 @@ def test_clients_trust_the_server_under_each_of_its_names(settings: ClusterSetti
     handshake(client, pki.server_context(settings.folder), host)
 
 
+def test_a_kubelet_is_trusted_at_its_nodes_address_alone(settings: ClusterSettings) -> None:
+    client = pki.client_context(settings.folder)
+    client.verify_flags |= ssl.VERIFY_X509_STRICT
+    handshake(client, pki.kubelet_context(settings.folder, "node-2"), settings.addresses.node_address(2))
+    with pytest.raises(ssl.SSLCertVerificationError, match="mismatch"):
+        handshake(client, pki.kubelet_context(settings.folder, "node-2"), settings.addresses.node_address(1))
+
+
 def test_clients_refuse_another_name(settings: ClusterSettings) -> None:
     with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
         handshake(pki.client_context(settings.folder), pki.server_context(settings.folder), "example.org")
@@ -110,6 +118,7 @@ def test_every_component_has_an_identity_of_its_own(settings: ClusterSettings) -
     users = {who.user: who.groups for who in pki.read_identities(settings.folder).values()}
     assert users == {
         "kubernetes-admin": ("system:masters",),
+        "kube-apiserver-kubelet-client": ("system:masters",),
         "system:kube-controller-manager": (),
         "system:kube-scheduler": (),
         "system:serviceaccount:kube-system:coredns": ("system:serviceaccounts", "system:serviceaccounts:kube-system"),

@@ -45,14 +45,14 @@ class Served:
     settings: ClusterSettings
     client: HttpClient
 
-    async def kubectl(self, *arguments: str, stdin: str = "", program: str = "kubectl") -> Result:
+    async def kubectl(self, *arguments: str, stdin: str = "", program: str = "kubectl", editor: str = "true") -> Result:
         """Run kubectl to its end."""
         home = self.settings.folder.root
         process = await asyncio.create_subprocess_exec(
             program, "--kubeconfig", str(self.settings.folder.kubeconfig), "--cache-dir", str(home / "cache"),
             *arguments,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            env={"PATH": os.environ["PATH"], "HOME": str(home)},
+            env={"PATH": os.environ["PATH"], "HOME": str(home), "EDITOR": editor},
         )  # fmt: skip
         async with asyncio.timeout(KUBECTL_SECONDS):
             out, err = await process.communicate(stdin.encode())

@@ -5,129 +5,39 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Any, Literal, cast
+import threading
+from contextlib import suppress
+from random import Random
+from typing import cast
 
 import dnslib
 import pytest
 from dnslib import DNSRecord
 
 from petset.cluster.api.objects import Object
-from petset.cluster.control.client import Client, Listing, WatchEvent
+from petset.cluster.control.client import Client
 from petset.dns.agent import DnsAgent
-from petset.dns.responder import Transport
-from petset.dns.server import Respond, bind, make_host_socket, serve
-from tests.unit.dns.objects import endpoint, endpoint_slice, namespace, service
-
-HOST = "127.0.0.1"
-Z = "svc.cluster.local"
-TIMEOUT_SECONDS = 10.0
-
-Change = Literal["ADDED", "MODIFIED", "DELETED"]
-
-
-class ScriptedClient:
-    """As much of a `Client` as informers use: each list waits for `release`, each watch for `tell`."""
-
-    def __init__(self, objects: list[Object]) -> None:
-        self._objects = objects
-        self._released = asyncio.Event()
-        self._events: dict[str, asyncio.Queue[WatchEvent]] = {
-            kind: asyncio.Queue() for kind in ("Namespace", "Service", "EndpointSlice")
-        }
-
-    def release(self) -> None:
-        """Let the EndpointSlices be listed; the other kinds are at once."""
-        self._released.set()
-
-    async def tell(self, type_: Change, obj: Object, revision: int) -> None:
-        """Send one event and wait until the watcher asks for the next: by then it has dealt with this one."""
-        meta = obj["metadata"] | {"resourceVersion": str(revision)}
-        self._events[obj["kind"]].put_nowait(WatchEvent(type_, obj | {"metadata": meta}))
-        await self._events[obj["kind"]].join()
-
-    async def list(
-        self, kind: str, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
-    ) -> Listing:
-        if kind == "EndpointSlice":
-            await self._released.wait()
-        # As in a Kubernetes list, the items do not say their kind.
-        items = [{key: obj[key] for key in obj if key != "kind"} for obj in self._objects if obj["kind"] == kind]
-        return Listing(items, "1")
-
-    @asynccontextmanager
-    async def watch(
-        self, kind: str, namespace: str = "", *, revision: str, field_selector: str = ""
-    ) -> AsyncIterator[AsyncIterator[WatchEvent]]:
-        async def follow() -> AsyncIterator[WatchEvent]:
-            while True:
-                yield await self._events[kind].get()
-                self._events[kind].task_done()
-
-        yield follow()
-
-
-def kubia(count: int) -> Object:
-    pods = [endpoint(f"10.244.{number}.2", hostname=f"kubia-{number}") for number in range(count)]
-    return endpoint_slice("kubia", *pods)
-
-
-CLUSTER = [namespace("default"), service("kubia", "None"), service("web", "10.96.0.7"), kubia(3)]
-
-
-@asynccontextmanager
-async def running(task: asyncio.Task[None]) -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-@asynccontextmanager
-async def agent(client: ScriptedClient, **options: Any) -> AsyncIterator[tuple[DnsAgent, int]]:
-    made = DnsAgent(cast(Client, client), addresses=["10.96.0.10"], host=HOST, port=0, **options)
-    async with running(asyncio.create_task(made.run())), asyncio.timeout(TIMEOUT_SECONDS):
-        yield made, await made.listening()
-
-
-@asynccontextmanager
-async def server(respond: Respond, host: str = HOST, **limits: Any) -> AsyncIterator[int]:
-    with bind(host, 0) as sockets:
-        task = asyncio.create_task(serve(sockets, respond, **limits))
-        async with running(task), asyncio.timeout(TIMEOUT_SECONDS):
-            yield sockets.port
-
-
-async def ask(port: int, name: str, type_: str = "A", *, tcp: bool = False, edns: int = 0) -> DNSRecord:
-    query = DNSRecord.question(name, type_)
-    if edns:
-        query.add_ar(dnslib.EDNS0(udp_len=edns))
-    packet = await asyncio.to_thread(query.send, HOST, port, tcp=tcp, timeout=TIMEOUT_SECONDS)
-    response = DNSRecord.parse(packet)
-    assert response.header.id == query.header.id
-    return response
-
-
-async def resolve(port: int, name: str, type_: str = "A") -> DNSRecord:
-    """As a resolver does it: UDP, and TCP when the response was cut."""
-    response = await ask(port, name, type_)
-    return await ask(port, name, type_, tcp=True) if response.header.tc else response
-
-
-def rcode(response: DNSRecord) -> str:
-    return str(dnslib.RCODE[response.header.rcode])
-
-
-def echo(packet: bytes, transport: Transport) -> bytes:
-    return transport.name.encode() + b":" + packet
-
-
-async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, packet: bytes) -> bytes:
-    writer.write(len(packet).to_bytes(2, "big") + packet)
-    return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+from petset.dns.datagrams import Loop, Source
+from petset.dns.server import bind, make_host_socket, serve
+from tests.wire.dns_kit import (
+    CLUSTER,
+    HOST,
+    LOOPS,
+    TIMEOUT_SECONDS,
+    Change,
+    ScriptedClient,
+    Z,
+    agent,
+    ask,
+    echo,
+    exchange,
+    kubia,
+    rcode,
+    resolve,
+    running,
+    server,
+    ways_in,
+)
 
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
@@ -156,10 +66,12 @@ async def test_until_synced_the_unknown_is_a_failure() -> None:
         assert rcode(await ask(port, f"kubia-9.kubia.default.{Z}")) == "NXDOMAIN"
 
 
-async def test_changes_are_followed() -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+async def test_changes_are_followed_by_what_was_cached(loop: Loop) -> None:
+    """The very next query after a change was told sees it, although the same one was answered before."""
     client = ScriptedClient(CLUSTER)
     client.release()
-    async with agent(client) as (dns, port):
+    async with agent(client, loop=loop) as (dns, port):
         await dns.synced.wait()
         changes: list[tuple[Change, Object, str]] = [
             ("MODIFIED", kubia(2), "NXDOMAIN"),
@@ -169,7 +81,31 @@ async def test_changes_are_followed() -> None:
         ]
         for revision, (type_, obj, expected) in enumerate(changes, start=2):
             await client.tell(type_, obj, revision)
-            assert rcode(await ask(port, f"kubia-2.kubia.default.{Z}")) == expected
+            for _ in range(2):
+                assert rcode(await ask(port, f"kubia-2.kubia.default.{Z}")) == expected
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+async def test_a_flood_of_nonsense_does_no_harm(loop: Loop) -> None:
+    chance = Random(6)
+    query = bytes(DNSRecord.question(f"kubia.default.{Z}", "SRV").pack())
+    client = ScriptedClient(CLUSTER)
+    client.release()
+    async with agent(client, loop=loop) as (dns, port):
+        await dns.synced.wait()
+        with make_host_socket(HOST, kind=socket.SOCK_DGRAM) as sender:
+            sender.connect((HOST, port))
+            for _ in range(3000):
+                packet = bytearray(query if chance.random() < 0.8 else chance.randbytes(chance.randrange(600)))
+                for _ in range(chance.randrange(4)):
+                    if packet:
+                        packet[chance.randrange(len(packet))] = chance.randrange(256)
+                with suppress(BlockingIOError):
+                    sender.send(bytes(packet[: chance.randrange(len(packet) + 1)] if chance.random() < 0.2 else packet))
+                # No amplification beyond what the server says that it sends.
+                with suppress(BlockingIOError):
+                    assert len(sender.recv(70_000)) <= 1232
+        assert rcode(await ask(port, f"kubia-2.kubia.default.{Z}")) == "NOERROR"
 
 
 async def test_a_cut_response_is_whole_by_tcp() -> None:
@@ -219,14 +155,14 @@ async def test_several_queries_share_a_connection() -> None:
     async with server(echo) as port:
         reader, writer = await asyncio.open_connection(HOST, port)
         for packet in (b"first", b"second" * 100, b"x" * 65_000):
-            assert await exchange(reader, writer, packet) == b"TCP:" + packet
+            assert await exchange(reader, writer, packet) == b"echo:" + packet
         writer.write(b"\0\1a\0\1b")
-        assert await reader.readexactly(14) == b"\0\5TCP:a\0\5TCP:b"
+        assert await reader.readexactly(16) == b"\0\6echo:a\0\6echo:b"
         writer.close()
 
 
 async def test_silence_ends_a_connection_but_not_the_server() -> None:
-    async with server(lambda packet, transport: packet if packet == b"good" else None) as port:
+    async with server(lambda packet: packet if packet == b"good" else None) as port:
         reader, writer = await asyncio.open_connection(HOST, port)
         writer.write(b"\0\3bad")
         assert await reader.read() == b""
@@ -247,48 +183,87 @@ async def test_an_idle_connection_is_closed(sent: bytes) -> None:
         writer.close()
 
 
+async def test_a_client_that_sends_byte_by_byte_gets_no_more_time_and_keeps_nobody_waiting() -> None:
+    async with server(echo, idle_seconds=0.2) as port:
+        reader, writer = await asyncio.open_connection(HOST, port)
+        writer.write(b"\0\x40")
+        ended = asyncio.create_task(reader.read())
+        sent = 0
+        while not ended.done():
+            with suppress(ConnectionError):
+                writer.write(b"x")
+                sent += 1
+                await writer.drain()
+            other_reader, other_writer = await asyncio.open_connection(HOST, port)
+            assert await exchange(other_reader, other_writer, b"quick") == b"echo:quick"
+            other_writer.close()
+            await asyncio.sleep(0.01)
+        assert await ended == b""
+        assert sent < 0x40, "the time ran out before the query was whole"
+        writer.close()
+
+
+async def test_a_client_that_reads_nothing_is_cut_off() -> None:
+    loop = asyncio.get_running_loop()
+    async with server(lambda packet: packet * 2, idle_seconds=0.2) as port:
+        with make_host_socket(HOST, kind=socket.SOCK_STREAM) as client:
+            await loop.sock_connect(client, (HOST, port))
+            query = (30_000).to_bytes(2, "big") + bytes(30_000)
+            with pytest.raises(ConnectionError):
+                await loop.sock_sendall(client, query * 2000)
+
+
 async def test_connections_are_bounded() -> None:
     async with server(echo, max_connections=2) as port:
         first, second = [await asyncio.open_connection(HOST, port) for _ in range(2)]
         for reader, writer in (first, second):
-            assert await exchange(reader, writer, b"x") == b"TCP:x"
+            assert await exchange(reader, writer, b"x") == b"echo:x"
         reader, writer = await asyncio.open_connection(HOST, port)
         assert await reader.read() == b"", "one too many is closed at once"
         writer.close()
         first[1].close()
         await first[1].wait_closed()
-        assert await exchange(*second, b"y") == b"TCP:y"
+        assert await exchange(*second, b"y") == b"echo:y"
         reader, writer = await asyncio.open_connection(HOST, port)
-        assert await exchange(reader, writer, b"z") == b"TCP:z"
+        assert await exchange(reader, writer, b"z") == b"echo:z"
         writer.close()
         second[1].close()
 
 
 async def test_a_failing_responder_does_not_end_the_server(caplog: pytest.LogCaptureFixture) -> None:
-    def respond(packet: bytes, transport: Transport) -> bytes:
-        if packet == b"bad":
+    def respond(packet: bytes) -> bytes:
+        if packet == b"a bad packet":
             raise ZeroDivisionError
-        return echo(packet, transport)
+        return echo(packet)
 
     async with server(respond) as port:
         with make_host_socket(HOST, kind=socket.SOCK_DGRAM) as client:
             client.connect((HOST, port))
-            for packet in (b"bad", b"", b"good"):
+            for packet in (b"a bad packet", b"", b"a good packet"):
                 client.send(packet)
-            loop = asyncio.get_running_loop()
-            assert await loop.sock_recv(client, 100) == b"UDP:"
-            assert await loop.sock_recv(client, 100) == b"UDP:good"
+            assert await asyncio.get_running_loop().sock_recv(client, 100) == b"echo:a good packet"
         reader, writer = await asyncio.open_connection(HOST, port)
-        writer.write(b"\0\3bad")
+        writer.write(b"\0\x0ca bad packet")
         assert await reader.read() == b""
         writer.close()
-    assert "no response to a DNS packet of 3 bytes by UDP" in caplog.text
+    for transport in ("UDP", "TCP"):
+        assert f"no response to a DNS packet of 12 bytes by {transport}" in caplog.text
+
+
+async def test_a_loop_that_fails_fails_the_server() -> None:
+    def broken(bound: socket.socket, source: Source, stop: threading.Event) -> None:
+        raise OSError(errno.ENOSYS, "no such call")
+
+    with bind(HOST, 0) as sockets, pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await serve(sockets, *ways_in(echo), loop=broken)
+    assert [str(each) for each in caught.value.exceptions] == [f"[Errno {errno.ENOSYS}] no such call"]
 
 
 async def test_a_cancelled_server_closes_its_connections_and_frees_its_port() -> None:
     async with server(echo) as port:
         reader, writer = await asyncio.open_connection(HOST, port)
-        assert await exchange(reader, writer, b"x") == b"TCP:x"
+        assert await exchange(reader, writer, b"x") == b"echo:x"
     assert await reader.read() == b""
     writer.close()
     with bind(HOST, port) as again:
@@ -299,9 +274,12 @@ async def test_queries_that_came_before_serving_are_answered() -> None:
     loop = asyncio.get_running_loop()
     with bind(HOST, 0) as sockets, make_host_socket(HOST, kind=socket.SOCK_DGRAM) as client:
         client.connect((HOST, sockets.port))
-        client.send(b"early")
-        async with running(asyncio.create_task(serve(sockets, echo))), asyncio.timeout(TIMEOUT_SECONDS):
-            assert await loop.sock_recv(client, 100) == b"UDP:early"
+        client.send(b"an early bird")
+        async with (
+            running(asyncio.create_task(serve(sockets, *ways_in(echo)))),
+            asyncio.timeout(TIMEOUT_SECONDS),
+        ):
+            assert await loop.sock_recv(client, 100) == b"echo:an early bird"
 
 
 def has_ipv6_loopback() -> bool:
@@ -314,5 +292,5 @@ def has_ipv6_loopback() -> bool:
 async def test_ipv6() -> None:
     async with server(echo, host="::1") as port:
         reader, writer = await asyncio.open_connection("::1", port)
-        assert await exchange(reader, writer, b"x") == b"TCP:x"
+        assert await exchange(reader, writer, b"x") == b"echo:x"
         writer.close()

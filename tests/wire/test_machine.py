@@ -21,6 +21,7 @@ from petset.cluster.api.cri import (
     ContainerSpec,
     ContainerStatus,
     ImageNotFound,
+    LogRequest,
     Mount,
     RuntimeFailure,
     SandboxSpec,
@@ -33,6 +34,7 @@ from petset.cluster.node.images import Catalogue, Program
 from petset.cluster.node.machine import Machine
 from petset.cluster.node.warm_link import WarmLink
 from petset.cluster.node.warm_loop import OUTPUT_BYTES
+from petset.cluster.streaming.frames import STDOUT, read_frames
 
 GUESTS = [
     "serve",
@@ -142,7 +144,12 @@ def statuses(sandboxes: list[Any]) -> list[ContainerStatus]:
 
 
 async def log_of(machine: Machine, pod: str = "pet-0") -> str:
-    return (await machine.read_log(f"uid-{pod}", "main", 0, 0, 100_000)).decode()
+    reader, writer = await asyncio.open_unix_connection(
+        sock=await machine.open_stream(LogRequest(f"uid-{pod}", "main", 0))
+    )
+    text = b"".join([data async for channel, data in read_frames(reader) if channel == STDOUT])
+    writer.close()
+    return text.decode()
 
 
 def is_alive(pid: int) -> bool:

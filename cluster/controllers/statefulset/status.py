@@ -1,7 +1,8 @@
 """A set's status: counted from its pods, written as a whole, and only when it says something new.
 
 Pods count as the cache shows them: one that this sync creates is not counted yet. A written status starts from
-empty, so conditions that others wrote are lost with it, as upstream.
+empty, so conditions that others wrote are lost with it, as upstream. It is written whatever happened to the set
+meanwhile, short of its replacement.
 
 Rules: updateStatus, completeRollingUpdate and inconsistentStatus in stateful_set_control.go and stateful_set_utils.go.
 """
@@ -60,4 +61,11 @@ def status_writes(view: SetView, status: Object) -> list[Update]:
     observed = status.get("observedGeneration", 0) > old.get("observedGeneration", 0)
     if not observed and all((status.get(field) or 0) == (old.get(field) or 0) for field in COMPARED):
         return []
-    return [Update(view.object | {"status": status}, subresource="status", always=True)]
+    return [Update(_unversioned(view.object) | {"status": status}, subresource="status", always=True)]
+
+
+def _unversioned(obj: Object) -> Object:
+    """Without its resourceVersion: only the uid guards the write. Nobody else writes this status, and a change of the
+    spec meanwhile must not lose it (upstream retries the conflict with the same status): the first currentRevision,
+    once lost, would be forgotten."""
+    return obj | {"metadata": {key: value for key, value in obj["metadata"].items() if key != "resourceVersion"}}

@@ -12,12 +12,27 @@ from pathlib import Path
 
 import pytest
 
-from petset.actors.claims import ClaimError, Claims, Wanted, choose_dns_port, claim, claim_slot, explain_port_error
+from petset.actors import claims as taking
+from petset.actors.claims import (
+    ClaimError,
+    Claims,
+    Wanted,
+    choose_dns_port,
+    choose_network,
+    claim_slot,
+    explain_port_error,
+)
 from petset.cluster import lock
 from petset.cluster.network.addresses import loopback_plan
-from petset.cluster.settings import ClusterFolder
+from petset.cluster.settings import ClusterFolder, ClusterSettings
 
 ANY_PORT = Wanted(port=0)
+REFUSED = "user namespaces: not here"
+
+
+def claim(folder: ClusterFolder, wanted: Wanted) -> Claims:
+    """On a machine without namespaces."""
+    return taking.claim(folder, wanted, refusal=lambda: REFUSED)
 
 
 @pytest.fixture
@@ -181,3 +196,45 @@ def test_dns_falls_back_to_a_port_that_can_be_had_and_says_so() -> None:
         port, notes = choose_dns_port(62)
     assert port == 1053
     assert f"{address}:1053" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "refusal", "chosen"),
+    [
+        pytest.param(None, None, "", "namespaces", id="namespaces where they are allowed"),
+        pytest.param(None, None, REFUSED, "loopback", id="else the loopback"),
+        pytest.param("auto", None, "", "namespaces", id="auto is the default"),
+        pytest.param("loopback", None, "", "loopback", id="the loopback on request"),
+        pytest.param("namespaces", None, "", "namespaces", id="namespaces on request"),
+        pytest.param(None, "loopback", "", "loopback", id="a cluster keeps the loopback"),
+        pytest.param("auto", "loopback", "", "loopback", id="auto keeps it too"),
+        pytest.param(None, "namespaces", "", "namespaces", id="a cluster keeps its namespaces"),
+    ],
+)
+def test_the_network_of_a_cluster(asked: str | None, before: str | None, refusal: str, chosen: str) -> None:
+    stored = ClusterSettings("one", "/home", network=before) if before else None
+    assert choose_network(stored, Wanted(network=asked), lambda: refusal)[0] == chosen
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "refusal", "message"),
+    [
+        pytest.param("namespaces", None, REFUSED, "not here.*petset doctor", id="the kernel refuses"),
+        pytest.param(None, "namespaces", REFUSED, "not here", id="the kernel refuses what the cluster began with"),
+        pytest.param("loopback", "namespaces", "", "began with --network namespaces.*--purge", id="no going back"),
+        pytest.param("namespaces", "loopback", "", "began with --network loopback", id="no going over"),
+    ],
+)
+def test_a_network_that_cannot_be_had_is_explained(
+    asked: str | None, before: str | None, refusal: str, message: str
+) -> None:
+    stored = ClusterSettings("one", "/home", network=before) if before else None
+    with pytest.raises(ClaimError, match=message):
+        choose_network(stored, Wanted(network=asked), lambda: refusal)
+
+
+def test_the_limits_of_the_loopback_are_told(folder: ClusterFolder) -> None:
+    claims = run_and_release(folder, ANY_PORT)
+    assert any(REFUSED in note for note in claims.notes)
+    assert any("network loopback" in note for note in claims.notes)
+    assert run_and_release(folder, ANY_PORT).settings.network == "loopback"

@@ -98,6 +98,18 @@ def test_up_on_a_taken_port_names_the_option(home: Path) -> None:
     assert not (home / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        pytest.param("nonsense", "--ray-address nonsense: give it as host:port", id="no-address"),
+        pytest.param("127.0.0.1:1", "no Ray answers at 127.0.0.1:1 (Connection refused)", id="nobody-there"),
+    ],
+)
+def test_up_on_a_ray_that_cannot_be_joined(home: Path, address: str, message: str) -> None:
+    assert message in refused("up", "new", "--port", "0", "--ray-address", address)
+    assert not (home / "new").exists()
+
+
 def test_up_of_a_running_cluster_is_refused_and_changes_nothing(running: ClusterFolder) -> None:
     before = running.settings.read_bytes()
     assert "old is already running; stop it with `petset down old`" in refused("up", "old", "--nodes", "7")

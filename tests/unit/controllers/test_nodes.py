@@ -98,12 +98,22 @@ def test_a_silent_node_and_its_pods() -> None:
     ]
 
 
-def test_a_pod_that_turns_ready_on_a_silent_node_is_marked_again() -> None:
-    pod = builders.pod("web-0", ready=True, node="node-1")
+@pytest.mark.parametrize(
+    ("ready_since", "marked"),
+    [
+        pytest.param(EPOCH + 50, True, id="ready-before-the-node-fell-silent"),
+        pytest.param(EPOCH + 51, False, id="its-kubelet-spoke-after-that"),
+    ],
+)
+def test_what_was_ready_on_a_silent_node_is_marked_once(ready_since: float, marked: bool) -> None:
+    """Marking a pod against a kubelet that has come back, before its node is ready, would never end."""
+    pod = builders.pod("web-0", ready=True, ready_since=ready_since, node="node-1")
     others = dict.fromkeys(("MemoryPressure", "DiskPressure", "PIDPressure"), "Unknown")
-    outcome = plan(EPOCH + 60, node(ready="Unknown", others=others), node("node-2"), pod)
-    assert reasons(outcome) == ["NodeNotReady"]
-    assert [each.kind for each in outcome.writes if isinstance(each, Patch)] == ["Pod"]
+    silent = node(ready="Unknown", others=others)
+    silent["status"]["conditions"][-1]["lastTransitionTime"] = format_time(EPOCH + 51)
+    outcome = plan(EPOCH + 60, silent, node("node-2"), pod)
+    assert (reasons(outcome) == ["NodeNotReady"]) is marked
+    assert ([each.kind for each in outcome.writes if isinstance(each, Patch)] == ["Pod"]) is marked
 
 
 def taints_after(now: float, *objects: Object, times: NodeTimes = TIMES) -> set[tuple[str, str]]:

@@ -114,7 +114,7 @@ def srv(owner: str, data: list[str]) -> list[str]:
 
 def ask(directory: Directory, query: str, *, addresses: tuple[str, ...] = ("10.96.0.99",), ttl: int = 30) -> Answer:
     name, type_ = query.split()
-    return Answers(directory, Authority(ZONE, addresses, ttl)).answer(labels_of_text(name), TYPES[type_])
+    return Answers(directory, Authority(ZONE, addresses, ttl, ttl)).answer(labels_of_text(name), TYPES[type_])
 
 
 @pytest.fixture(scope="module")

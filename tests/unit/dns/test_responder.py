@@ -25,7 +25,7 @@ CLUSTER = [
 
 
 def make_responder() -> Responder:
-    authority = Authority(("cluster", "local"), ("10.96.0.10",), 30)
+    authority = Authority(("cluster", "local"), ("10.96.0.10",), 30, 30)
     return Responder(Answers(directory_of(CLUSTER), authority).answer)
 
 

@@ -10,12 +10,15 @@ import pytest
 from petset.cluster.api.cri import ContainerSpec, Mount, SandboxSpec, Volume
 from petset.cluster.network.network import PodNetwork
 from petset.cluster.node.containers import Sandbox, container_id, make_launch
+from petset.cluster.node.descriptors import Stdio
 from petset.cluster.node.images import Program
 from petset.cluster.node.launch import Launch
 from petset.cluster.node.sandbox import PodFolder, container_paths
 
 PYTHON = Program("pet", ("pet",), python="guest:main", args=("--default",))
 COMMAND = Program("store", ("store",), command=("store-server", "--bind", "{address}"), args=("--default",))
+
+NO_STDIO = Stdio((), (), stdin=-1, outputs={})
 
 
 def launch_of(folder: Path, program: Program, **fields: Any) -> Launch:
@@ -27,7 +30,7 @@ def launch_of(folder: Path, program: Program, **fields: Any) -> Launch:
     sandbox = Sandbox(spec, pod, network, network_key="default/pet-0", created_at=0.0)
     container = ContainerSpec("main", "pet", mounts=(Mount("data", "/var/data"),), **fields)
     paths = container_paths(pod, container, sandbox.volumes)
-    return make_launch("id", spec=container, program=program, sandbox=sandbox, paths=paths)
+    return make_launch("id", spec=container, program=program, sandbox=sandbox, paths=paths, stdio=NO_STDIO)
 
 
 @pytest.mark.parametrize(

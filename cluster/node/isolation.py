@@ -1,0 +1,134 @@
+"""A container in namespaces: what surrounds its program, and the PID 1 that looks after it.
+
+    warm parent ─fork─► PID 1 of a fresh PID namespace ─fork─► the program
+                        enters the pod's network, UTS and IPC      │
+                        makes its root (pod_root.py)               └─► whatever it starts
+                        passes signals on, reaps orphans
+
+PID 1 ends with the program, and the kernel then kills whatever is left in there. It can only exit with a code, so the
+program's real end, signal included, goes through a pipe (`status_fd`). A further command enters the namespaces of a
+container that runs; what it leaves behind stays until the container ends, as in Kubernetes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from petset.cluster.network import syscalls
+from petset.cluster.node import kernel
+from petset.cluster.node.pod_root import PodRoot, enter_root
+
+STATUS_BYTES = 4
+_SHARED_BY_POD = {"net": syscalls.NEW_NETWORK, "uts": syscalls.NEW_UTS, "ipc": syscalls.NEW_IPC}
+_INIT_NAME = "pod init"
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """`namespaces` (kind -> path) are entered; of a kind that is not among them, net apart, fresh ones are made."""
+
+    hostname: str
+    root: PodRoot
+    namespaces: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> Isolation:
+        root = dict(message["root"])
+        mounts = {target: (source, read_only) for target, (source, read_only) in root["mounts"].items()}
+        lists = {name: tuple(root[name]) for name in ("folders", "hidden")}
+        return cls(message["hostname"], PodRoot(**{**root, **lists, "mounts": mounts}), message["namespaces"])
+
+
+@contextmanager
+def children_in_new_process_namespace() -> Iterator[None]:
+    """The next child is PID 1 of a namespace of its own. Needs a single thread."""
+    with _children_at_home_again():
+        syscalls.unshare(syscalls.NEW_PID)
+        yield
+
+
+@contextmanager
+def children_in_process_namespace_of(pid: int) -> Iterator[None]:
+    """The next child lives in the PID namespace of a process."""
+    with _children_at_home_again():
+        syscalls.enter_path(f"/proc/{pid}/ns/pid", syscalls.NEW_PID)
+        yield
+
+
+@contextmanager
+def _children_at_home_again() -> Iterator[None]:
+    home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        syscalls.enter(home, syscalls.NEW_PID)
+        os.close(home)
+
+
+def become_isolated(isolation: Isolation, status_fd: int) -> None:
+    """In PID 1 of a fresh PID namespace: returns in a child of it, which is to become the program. Raises OSError."""
+    os.setsid()
+    kernel.die_with_parent(signal.SIGKILL, 0)  # 0: the parent is outside of our namespace
+    for kind, flag in _SHARED_BY_POD.items():
+        if path := isolation.namespaces.get(kind):
+            syscalls.enter_path(path, flag)
+        elif kind != "net":
+            syscalls.unshare(flag)
+    enter_root(isolation.root)
+    socket.sethostname(isolation.hostname)
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    program_pid = os.fork()
+    if program_pid != 0:
+        _look_after(program_pid, status_fd)
+
+
+def join_container(pid: int) -> None:
+    """Enter the namespaces of a container's PID 1; its PID namespace was entered by the fork. Raises OSError."""
+    descriptors = [os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in (*_SHARED_BY_POD, "mnt")]
+    for descriptor in descriptors:
+        syscalls.enter(descriptor)
+        os.close(descriptor)
+
+
+def program_status(status_pipe: int, own_status: int) -> int:
+    """How the program ended, as a wait status: what its PID 1 has told, or how that one ended itself."""
+    told = os.read(status_pipe, STATUS_BYTES)
+    return int.from_bytes(told, "little") if len(told) == STATUS_BYTES else own_status
+
+
+def _look_after(program_pid: int, status_fd: int) -> NoReturn:
+    kernel.name_process(_INIT_NAME)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) != status_fd:
+            _close(int(name))
+    while True:
+        number = signal.sigwait(signal.valid_signals())
+        if number == signal.SIGCHLD:
+            _reap(program_pid, status_fd)
+        else:
+            os.kill(program_pid, number)
+
+
+def _reap(program_pid: int, status_fd: int) -> None:
+    """Ends this process with the program."""
+    while True:
+        ended_pid, status = os.waitpid(-1, os.WNOHANG)
+        if ended_pid == program_pid:
+            os.write(status_fd, status.to_bytes(STATUS_BYTES, "little"))
+            os._exit(max(0, os.waitstatus_to_exitcode(status)))
+        if ended_pid == 0:
+            return
+
+
+def _close(descriptor: int) -> None:
+    try:
+        os.close(descriptor)
+    except OSError:
+        return  # the listing's own

@@ -1,0 +1,305 @@
+"""Pods with a network, a root and a process tree of their own: what their programs see of themselves and the host."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from petset.cluster.api.cri import (
+    ContainerSpec,
+    ContainerStatus,
+    Mount,
+    RuntimeFailure,
+    SandboxSpec,
+    SandboxStatus,
+    Volume,
+)
+from petset.cluster.clock import SystemClock
+from petset.cluster.network import syscalls
+from petset.cluster.node.images import Catalogue, Program
+from petset.cluster.node.machine import Machine
+from tests.inside import FABRIC, needs_namespaces, own_network
+
+pytestmark = needs_namespaces
+
+GUESTS = ("answer", "litter")
+PATIENCE_SECONDS = 20.0
+
+
+class Datacenter:
+    """Machines 1 and 2, booted when they are first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.machines: dict[int, Machine] = {}
+        self._running = AsyncExitStack()
+
+    async def machine(self, number: int = 1) -> Machine:
+        if number not in self.machines:
+            programs = [
+                Program(name, (f"test/{name}",), python=f"tests.wire.isolated_guests:{name}") for name in GUESTS
+            ]
+            programs.append(Program("sleeper", ("test/sleeper",), command=("sleep", "1000")))
+            network = own_network(number)
+            self._running.callback(network.close)
+            self.machines[number] = await self._running.enter_async_context(
+                Machine(
+                    f"node-{number}",
+                    folder=self.folder / "cluster" / f"node-{number}",
+                    volumes=self.folder / "cluster" / "volumes",
+                    network=network,
+                    catalogue=Catalogue(programs),
+                    clock=SystemClock(),
+                )
+            )
+        return self.machines[number]
+
+    async def close(self) -> None:
+        await self._running.aclose()
+
+    async def pod(self, name: str, *, node: int = 1, image: str = "test/sleeper", **fields: Any) -> Pod:
+        machine = await self.machine(node)
+        container = {key: fields.pop(key) for key in ("mounts", "working_dir", "command", "env") if key in fields}
+        sandbox = await machine.run_sandbox(SandboxSpec(f"uid-{name}", "default", name, hostname=name, **fields))
+        status = await machine.start_container(sandbox.uid, ContainerSpec("main", image, **container))
+        return Pod(machine, sandbox, status)
+
+
+class Pod:
+    """One pod and its container `main`."""
+
+    def __init__(self, machine: Machine, sandbox: SandboxStatus, status: ContainerStatus) -> None:
+        self.machine, self.sandbox, self.status = machine, sandbox, status
+
+    @property
+    def ip(self) -> str:
+        return self.sandbox.ip
+
+    async def sh(self, script: str) -> str:
+        """What a shell in the container prints."""
+        result = await self.machine.run_command(self.status.id, ("sh", "-c", script), PATIENCE_SECONDS)
+        return result.output.decode()
+
+    async def ask(self, address: str, seconds: float = 5.0) -> str:
+        """What the server on port 80 of an address answers to this pod."""
+        with syscalls.visiting(f"/proc/{self.status.pid}/ns/net"):
+            line = socket.socket()
+        line.setblocking(False)
+        loop = asyncio.get_running_loop()
+        with line:
+            async with asyncio.timeout(seconds):
+                await loop.sock_connect(line, (address, 80))
+                return (await loop.sock_recv(line, 100)).decode()
+
+    async def serving(self) -> Pod:
+        """Waits until its server listens."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                try:
+                    await self.ask(self.ip)
+                except ConnectionRefusedError:
+                    await asyncio.sleep(0.01)
+                else:
+                    return self
+
+    async def end(self) -> ContainerStatus:
+        seen = 0
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                seen = await self.machine.next_change(seen)
+                for sandbox in await self.machine.list_sandboxes():
+                    for status in sandbox.containers:
+                        if status.id == self.status.id and status.state == "exited":
+                            return status
+
+
+@pytest.fixture
+async def datacenter(tmp_path: Path) -> AsyncIterator[Datacenter]:
+    datacenter = Datacenter(tmp_path)
+    yield datacenter
+    await datacenter.close()
+
+
+async def test_three_pods_of_one_node_listen_on_the_same_port(datacenter: Datacenter) -> None:
+    pods = [await (await datacenter.pod(f"pet-{n}", image="test/answer")).serving() for n in range(3)]
+    assert [await pods[0].ask(pod.ip) for pod in pods] == ["pet-0", "pet-1", "pet-2"]
+
+
+async def test_pods_of_different_nodes_reach_each_other(datacenter: Datacenter) -> None:
+    here = await datacenter.pod("pet-0")
+    there = await (await datacenter.pod("pet-1", node=2, image="test/answer")).serving()
+    assert (there.ip, await here.ask(there.ip)) == ("10.244.2.2", "pet-1")
+
+
+async def test_localhost_is_the_pods_own(datacenter: Datacenter) -> None:
+    server = await (await datacenter.pod("pet-0", image="test/answer")).serving()
+    assert await server.ask("127.0.0.1") == "pet-0"
+    with pytest.raises(ConnectionRefusedError):
+        await (await datacenter.pod("pet-1")).ask("127.0.0.1")
+
+
+async def test_the_machine_reaches_its_pods(datacenter: Datacenter) -> None:
+    server = await (await datacenter.pod("pet-0", image="test/answer")).serving()
+    network = own_network(1)
+    with network.make_socket(server.ip) as line:
+        async with asyncio.timeout(5):
+            await asyncio.get_running_loop().sock_connect(line, (server.ip, 80))
+            assert await asyncio.get_running_loop().sock_recv(line, 100) == b"pet-0"
+
+
+async def test_a_pod_on_the_hosts_network_shares_the_machines_stack(datacenter: Datacenter) -> None:
+    pod = await datacenter.pod("pet-0", host_network=True, image="test/answer")
+    assert (await pod.serving()).ip == "172.18.0.1"
+    other = await datacenter.pod("pet-1", node=2)
+    assert await other.ask("172.18.0.1") == "pet-0"
+
+
+async def test_a_pod_has_its_name_and_its_files_in_etc(datacenter: Datacenter) -> None:
+    pod = await datacenter.pod(
+        "pet-0", nameserver="10.96.0.10", searches=("a.test", "b.test"), dns_options=("ndots:5",)
+    )
+    assert await pod.sh("hostname; cat /etc/hostname") == "pet-0\npet-0\n"
+    assert await pod.sh("cat /etc/resolv.conf") == "nameserver 10.96.0.10\nsearch a.test b.test\noptions ndots:5\n"
+    assert f"{pod.ip}\tpet-0\n" in await pod.sh("cat /etc/hosts")
+
+
+async def test_volumes_are_at_their_mount_paths(datacenter: Datacenter) -> None:
+    files = Volume("config", "files", files={"a.conf": b"text"})
+    mounts = (
+        Mount("data", "/var/data"),
+        Mount("config", "/etc/app", read_only=True),
+        Mount("config", "/opt/made/up/a.conf", sub_path="a.conf"),
+    )
+    pod = await datacenter.pod(
+        "pet-0", volumes=(Volume("data", "disk", source="pv-1"), files), mounts=mounts, working_dir="/var/data/deep"
+    )
+    assert await pod.sh("pwd; cat /etc/app/a.conf /opt/made/up/a.conf") == "/var/data/deep\ntexttext"
+    assert await pod.sh("echo kept > /var/data/file; echo $?") == "0\n"
+    assert (datacenter.folder / "cluster/volumes/disks/pv-1/file").read_text() == "kept\n"
+    assert "Read-only file system" in await pod.sh("touch /etc/app/b.conf")
+
+
+@pytest.mark.parametrize("folder", ["/tmp", "/etc", "/var/lib", "/usr/local", "/dev/shm", "/run", "/root"])
+async def test_what_is_written_elsewhere_is_the_containers_own(datacenter: Datacenter, folder: str) -> None:
+    here, there = await datacenter.pod("pet-0"), await datacenter.pod("pet-1")
+    assert await here.sh(f"echo mine > {folder}/petset-probe; cat {folder}/petset-probe") == "mine\n"
+    assert await there.sh(f"ls -d {folder}; ls {folder}/petset-probe 2>/dev/null") == f"{folder}\n"
+    assert "petset-probe" not in os.listdir(folder)
+
+
+async def test_a_restarted_container_finds_none_of_its_scratch_files(datacenter: Datacenter) -> None:
+    pod = await datacenter.pod("pet-0")
+    await pod.sh("touch /var/lib/left /tmp/left")
+    await pod.machine.signal_container(pod.status.id, signal.SIGKILL)
+    await pod.end()
+    status = await pod.machine.start_container(pod.sandbox.uid, ContainerSpec("main", "test/sleeper", attempt=1))
+    assert await Pod(pod.machine, pod.sandbox, status).sh("ls /tmp /var/lib | grep left") == ""
+
+
+async def test_the_clusters_own_files_are_out_of_sight(datacenter: Datacenter) -> None:
+    (datacenter.folder / "cluster").mkdir()
+    (datacenter.folder / "cluster" / "token").write_text("secret")
+    pod = await datacenter.pod("pet-0")
+    assert await pod.sh(f"cat {datacenter.folder}/cluster/token 2>&1 | grep -c secret") == "0\n"
+
+
+async def test_a_pod_sees_its_own_processes_alone(datacenter: Datacenter) -> None:
+    pod = await datacenter.pod("pet-0")
+    names = await pod.sh("for each in /proc/[0-9]*; do cat $each/comm; done | tr ' ' _")
+    assert {"pod_init", "sleep"} < set(names.split()) <= {"pod_init", "sleep", "sh", "cat", "tr"}
+
+
+async def test_orphans_are_reaped_and_end_with_the_container(datacenter: Datacenter) -> None:
+    pod = await datacenter.pod("pet-0", image="test/litter")
+    init = psutil.Process(pod.status.pid)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (states := sorted(child.status() for child in init.children(recursive=True))) != ["sleeping"] * 2:
+            await asyncio.sleep(0.01)
+            assert psutil.STATUS_ZOMBIE not in states or len(states) > 2
+    below = init.children(recursive=True)
+    await pod.machine.signal_container(pod.status.id, signal.SIGTERM)
+    end = await pod.end()
+    assert (end.exit_code, end.signal) == (0, 0)
+    assert not [process for process in below if process.is_running()]
+
+
+async def test_the_containers_of_a_pod_share_network_and_name_but_not_processes(datacenter: Datacenter) -> None:
+    pod = await (await datacenter.pod("pet-0", image="test/answer")).serving()
+    status = await pod.machine.start_container(pod.sandbox.uid, ContainerSpec("side", "test/sleeper"))
+    side = Pod(pod.machine, pod.sandbox, status)
+    assert await side.ask("127.0.0.1") == "pet-0"
+    for kind, shared in {"net": True, "uts": True, "ipc": True, "pid": False, "mnt": False}.items():
+        same = os.readlink(f"/proc/{pod.status.pid}/ns/{kind}") == os.readlink(f"/proc/{status.pid}/ns/{kind}")
+        assert same == shared, kind
+
+
+async def test_a_mount_that_cannot_be_made_is_the_containers_failure(datacenter: Datacenter) -> None:
+    mounts = (Mount("data", "/etc/passwd"),)
+    with pytest.raises(RuntimeFailure, match=r"/etc/passwd"):
+        await datacenter.pod("pet-0", volumes=(Volume("data", "empty"),), mounts=mounts)
+
+
+async def test_a_program_that_cannot_start_says_why(datacenter: Datacenter) -> None:
+    with pytest.raises(RuntimeFailure, match="no-such-program.*not found"):
+        await datacenter.pod("pet-0", command=("no-such-program",))
+
+
+def cables(number: int) -> int:
+    """How many pods' cables there are in a node's namespace."""
+    with syscalls.visiting(f"{os.environ[FABRIC]}/node-{number}"):
+        return sum(name.startswith("pod") and name != "pods" for _, name in socket.if_nameindex())
+
+
+async def no_cables(number: int) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while cables(number):
+            await asyncio.sleep(0.02)
+
+
+def kernel_objects() -> tuple[int, int]:
+    """Processes, and namespaces of processes, that exist in here."""
+    processes = [path for path in Path("/proc").iterdir() if path.name.isdecimal()]
+    namespaces = set()
+    for process in processes:
+        for kind in ("net", "mnt", "pid", "uts", "ipc"):
+            try:
+                namespaces.add(os.readlink(process / "ns" / kind))
+            except OSError:
+                continue
+    return len(processes), len(namespaces)
+
+
+async def test_pods_leave_nothing_behind(datacenter: Datacenter) -> None:
+    machine = await datacenter.machine()
+    await machine.run_sandbox(SandboxSpec("warm", "default", "warm", hostname="warm"))
+    await machine.remove_sandbox("warm")
+    await no_cables(1)
+    before, descriptors = kernel_objects(), len(os.listdir("/proc/self/fd"))
+    for round_number in range(3):
+        async with asyncio.TaskGroup() as group:
+            for number in range(10):
+                group.create_task(datacenter.pod(f"pet-{round_number}-{number}"))
+        assert cables(1) == 10
+        async with asyncio.TaskGroup() as group:
+            for number in range(10):
+                group.create_task(machine.remove_sandbox(f"uid-pet-{round_number}-{number}"))
+    await no_cables(1)
+    assert kernel_objects() == before
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+async def test_the_warm_parents_death_is_all_pods_death(datacenter: Datacenter) -> None:
+    pod = await datacenter.pod("pet-0", image="test/litter")
+    below = psutil.Process(pod.status.pid).children(recursive=True)
+    os.kill(pod.machine.warm_parent_pid, signal.SIGKILL)
+    assert (await pod.end()).signal == signal.SIGKILL
+    assert not [process for process in below if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]

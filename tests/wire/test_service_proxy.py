@@ -1,0 +1,256 @@
+"""TCP through the service proxy, and what it promises about ports and nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import pytest
+
+from petset.cluster.apiserver.loopback import LoopbackClient
+from petset.cluster.apiserver.own_endpoints import publish_own_endpoints
+from petset.cluster.network.addresses import loopback_plan
+from petset.cluster.network.loopback import LoopbackNetwork
+from petset.cluster.node.service_sockets import ServiceSockets, mark_address
+from petset.cluster.node.service_table import Backends, Endpoint, Frontend
+from petset.cluster.node.service_tcp import Relays, TcpListener
+from tests.apis import new_api
+from tests.wire.service_kit import (
+    HOST,
+    PLAN,
+    PODS,
+    PORT,
+    answered,
+    endpoint_slice,
+    greeted,
+    pods,
+    proxies,
+    service,
+    until,
+)
+
+
+@pytest.mark.parametrize("nodes", [("node-1",), ("node-1", "node-2", "node-3")], ids=["one node", "three nodes"])
+async def test_connections_spread_evenly(nodes: tuple[str, ...]) -> None:
+    async with pods(*PODS), answered(service(), endpoint_slice(*PODS), nodes=nodes) as (_, address):
+        counts = Counter([await greeted(address) for _ in range(60)])
+        assert set(counts) == set(PODS)
+        assert max(counts.values()) - min(counts.values()) <= len(nodes)
+
+
+async def test_an_endpoint_that_leaves_keeps_its_connections_and_gets_no_new_ones() -> None:
+    async with pods(*PODS[:2]), answered(service(), endpoint_slice(*PODS[:2])) as (client, address):
+        old: dict[str, tuple[asyncio.StreamReader, asyncio.StreamWriter]] = {}
+        while len(old) < 2:
+            reader, writer = await asyncio.open_connection(address, PORT)
+            old.setdefault((await reader.readline()).decode().strip(), (reader, writer))
+        await client.patch(
+            "EndpointSlice", "web-1", "default", body={"endpoints": endpoint_slice(PODS[1])["endpoints"]}
+        )
+
+        async def only_the_other() -> bool:
+            return {await greeted(address) for _ in range(4)} == {PODS[1]}
+
+        await until(only_the_other)
+        reader, writer = old[PODS[0]]
+        writer.write(b"still here")
+        assert await reader.readexactly(10) == b"still here"
+        await client.delete("Service", "web", "default")
+
+        async def refused() -> bool:
+            return await greeted(address) == ""
+
+        await until(refused)
+        writer.write(b"even now")
+        writer.write_eof()
+        assert await reader.read() == b"even nowbye"
+        for _, writer in old.values():
+            writer.close()
+
+
+async def test_without_endpoints_clients_are_refused_until_one_comes() -> None:
+    async with pods(PODS[0]), answered(service(), endpoint_slice()) as (client, address):
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(address, PORT)
+        await client.patch(
+            "EndpointSlice", "web-1", "default", body={"endpoints": endpoint_slice(PODS[0])["endpoints"]}
+        )
+
+        async def reached() -> bool:
+            return await greeted(address) == PODS[0]
+
+        await until(reached)
+
+
+async def test_a_dead_endpoint_is_passed_over_and_nothing_but_dead_ones_is_a_reset() -> None:
+    async with answered(service(), endpoint_slice(*PODS)) as (_, address):
+        async with pods(PODS[1]):
+            assert [await greeted(address) for _ in range(6)] == [PODS[1]] * 6
+        reader, writer = await asyncio.open_connection(address, PORT)
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+
+
+async def test_half_close_and_large_streams_pass() -> None:
+    payload = bytes(range(256)) * 16_384
+    async with pods(PODS[0]), answered(service(), endpoint_slice(PODS[0])) as (_, address):
+        reader, writer = await asyncio.open_connection(address, PORT)
+        await reader.readline()
+
+        async def send() -> None:
+            writer.write(payload)
+            await writer.drain()
+            writer.write_eof()
+
+        sending = asyncio.create_task(send())
+        assert await reader.read() == payload + b"bye"
+        await sending
+        writer.close()
+
+
+async def test_a_reader_that_stops_holds_its_writer_back() -> None:
+    taken = 0
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal taken
+        with suppress(ConnectionError):
+            while True:
+                writer.write(bytes(1 << 16))
+                await writer.drain()
+                taken += 1 << 16
+
+    server = await asyncio.start_server(flood, PODS[0], PORT)
+    try:
+        async with answered(service(), endpoint_slice(PODS[0])) as (_, address):
+            with socket.create_connection((address, PORT)):
+                seen = -1
+                while seen != taken:
+                    seen = taken
+                    await asyncio.sleep(0.2)
+                assert 0 < taken < 64 << 20, "only the kernel's own buffers filled up"
+    finally:
+        server.close()
+
+
+async def test_a_reset_passes() -> None:
+    async def slam(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(4)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        writer.close()
+
+    server = await asyncio.start_server(slam, PODS[0], PORT)
+    try:
+        async with answered(service(), endpoint_slice(PODS[0])) as (_, address):
+            reader, writer = await asyncio.open_connection(address, PORT)
+            writer.write(b"slam")
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+            writer.close()
+    finally:
+        server.close()
+
+
+async def test_node_ports_and_local_traffic() -> None:
+    node_port = 30991
+    external = service(type="NodePort", externalTrafficPolicy="Local", port_fields={"nodePort": node_port})
+    slices = endpoint_slice(*PODS[:2], nodes=("node-1", "node-2"))
+    nodes = ("node-1", "node-2", "node-3")
+    async with pods(*PODS[:2]), answered(external, slices, nodes=nodes) as (_, address):
+        assert await greeted(PLAN.node_address(1), node_port) == PODS[0]
+        assert await greeted(PLAN.node_address(2), node_port) == PODS[1]
+        assert await greeted(PLAN.node_address(3), node_port) == "", "no endpoint on this node"
+        assert {await greeted(HOST, node_port) for _ in range(40)} == set(PODS[:2])
+        assert {await greeted(address) for _ in range(4)} == set(PODS[:2])
+
+
+async def test_client_ip_affinity() -> None:
+    nodes = ("node-1", "node-2")
+    objects = service(sessionAffinity="ClientIP"), endpoint_slice(*PODS)
+    async with pods(*PODS), answered(*objects, nodes=nodes) as (_, address):
+        assert len({await greeted(address) for _ in range(20)}) == 1
+
+
+async def test_any_node_may_die() -> None:
+    client = LoopbackClient(await new_api())
+    address = (await client.create(service()))["spec"]["clusterIP"]
+    await client.create(endpoint_slice(*PODS))
+    async with pods(*PODS), proxies(client, "node-1", "node-2") as tasks:
+        tasks["node-1"].cancel()
+        with suppress(asyncio.CancelledError):
+            await tasks["node-1"]
+        assert {await greeted(address) for _ in range(9)} == set(PODS)
+
+
+async def test_a_taken_port_is_reported_and_had_as_soon_as_it_is_free() -> None:
+    with ExitStack() as stack:
+        client = LoopbackClient(await new_api())
+        address = (await client.create(service()))["spec"]["clusterIP"]
+        await client.create(endpoint_slice(PODS[0]))
+        other = stack.enter_context(socket.create_server((address, PORT)))
+        async with pods(PODS[0]), proxies(client, "node-1", retry_seconds=0.05):
+            events = (await client.list("Event", "default", field_selector="involvedObject.name=web")).items
+            assert [(each["reason"], each["type"], each["message"]) for each in events] == [
+                ("FailedToListen", "Warning", f"cannot listen on {address}:{PORT}/TCP: Address already in use")
+            ]
+            other.close()
+
+            async def reached() -> bool:
+                return await greeted(address) == PODS[0]
+
+            await until(reached)
+        events = (await client.list("Event", "default", field_selector="involvedObject.name=web")).items
+        assert [each["count"] for each in events] == [1], "said once, however often it was tried"
+
+
+@pytest.mark.parametrize("protocol", ["TCP", "UDP"])
+def test_another_clusters_node_port_is_taken(protocol: Any) -> None:
+    mine, other = (ServiceSockets(LoopbackNetwork(loopback_plan(slot), 1), loopback_plan(slot)) for slot in (0, 1))
+    sibling = ServiceSockets(LoopbackNetwork(PLAN, 2), PLAN)
+    frontend = Frontend(HOST, 30992, protocol)
+    with ExitStack() as resources:
+        for each in (mine, sibling):
+            resources.enter_context(each.bind(frontend, resources))
+        with ExitStack() as refused, pytest.raises(OSError, match="another cluster"):
+            other.bind(frontend, refused)
+        assert mark_address(PLAN) == "127.128.255.253"
+    with ExitStack() as resources:
+        resources.enter_context(other.bind(frontend, resources))
+
+
+async def test_connections_are_bounded() -> None:
+    frontend = Frontend("127.128.9.1", PORT, "TCP")
+    network = LoopbackNetwork(PLAN, 1)
+    async with pods(PODS[0]), asyncio.TaskGroup() as tasks:
+        relays = Relays(network, tasks, max_connections=1)
+        with ExitStack() as resources:
+            bound = ServiceSockets(network, PLAN).bind(frontend, resources)
+            listener = TcpListener(bound, Backends((Endpoint(PODS[0], PORT),)), relays, turn=0)
+            reader, writer = await asyncio.open_connection(frontend.address, PORT)
+            assert await reader.readline() == f"{PODS[0]}\n".encode()
+            assert await greeted(frontend.address) == ""
+            writer.write_eof()
+            assert await reader.read() == b"bye"
+            writer.close()
+
+            async def reached() -> bool:
+                return await greeted(frontend.address) == PODS[0]
+
+            await until(reached)
+            await listener.close()
+
+
+async def test_the_api_server_publishes_itself_once_and_again_when_it_moved() -> None:
+    client = LoopbackClient(await new_api())
+    for port, writes in ((PORT, 1), (PORT, 1), (PORT + 1, 2)):
+        await publish_own_endpoints(client, HOST, port)
+        legacy = await client.get("Endpoints", "kubernetes", "default")
+        own = await client.get("EndpointSlice", "kubernetes", "default")
+        assert own["metadata"]["generation"] == writes
+        assert legacy["subsets"][0]["ports"][0]["port"] == own["ports"][0]["port"] == port
+    await publish_own_endpoints(client, HOST, PORT)
+    async with pods(HOST), proxies(client, "node-1"):
+        assert await greeted(PLAN.api_address, 443) == HOST
