@@ -26,7 +26,8 @@ from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 
-from petset.cluster.api.schema import RELEASE, load_schemas
+from petset.cluster.api.release import RELEASE
+from petset.cluster.api.schema import load_schemas
 
 TABLE = Path(__file__).parent.parent / "cluster" / "api" / "protobuf_messages.json"
 MAX_DESCRIPTOR_BYTES = 4_000_000

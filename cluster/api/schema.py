@@ -21,10 +21,7 @@ from petset.cluster.api.fields import FieldError, required
 from petset.cluster.api.kinds import Kind
 from petset.cluster.api.objects import Object
 from petset.cluster.api.patch_schema import DefinitionsPatchSchema
-
-RELEASE = "1.33.0"
-"""The Kubernetes release whose definitions are served and whose version number petset reports."""
-
+from petset.cluster.api.release import RELEASE
 
 OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 

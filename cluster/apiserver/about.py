@@ -8,7 +8,8 @@ import orjson
 from aiohttp import web
 
 from petset.cluster.api.kinds import Registry
-from petset.cluster.api.schema import RELEASE, Schemas
+from petset.cluster.api.release import RELEASE
+from petset.cluster.api.schema import Schemas
 from petset.cluster.apiserver import discovery
 from petset.cluster.apiserver.openapi import V2_DOCUMENT, V2_TYPE, OpenApi
 from petset.cluster.errors import NotFound

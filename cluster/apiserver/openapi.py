@@ -16,7 +16,8 @@ from typing import Any
 import orjson
 
 from petset.cluster.api.kinds import Kind, Registry
-from petset.cluster.api.schema import OBJECT_META, RELEASE, Schemas, references
+from petset.cluster.api.release import RELEASE
+from petset.cluster.api.schema import OBJECT_META, Schemas, references
 from petset.cluster.errors import NotFound
 
 V2_DOCUMENT = bytes.fromhex("0a03322e3012060a016b12017642004a00")

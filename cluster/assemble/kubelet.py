@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from petset.cluster import pki
-from petset.cluster.api.schema import RELEASE
+from petset.cluster.api.release import RELEASE
 from petset.cluster.assemble.client import http_client
 from petset.cluster.assemble.network import node_network
 from petset.cluster.clock import SystemClock

@@ -19,7 +19,6 @@ from petset.cluster.control.writes import NOTHING, ConfirmNone, Outcome
 from petset.cluster.controllers.edits import finalizers_of, without_finalizer
 
 
-
 @dataclass(frozen=True)
 class UsesClaim:
     """A pod that has a node and names this claim."""

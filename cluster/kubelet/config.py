@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from petset.cluster.api.schema import RELEASE
+from petset.cluster.api.release import RELEASE
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass
 
 from petset.cluster.api.objects import Object
-from petset.cluster.api.schema import RELEASE
+from petset.cluster.api.release import RELEASE
 from petset.cluster.kubelet.runtime import Prober, Runtime
 
 TIMEOUT_EXIT_CODE = 124

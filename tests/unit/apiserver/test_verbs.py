@@ -335,7 +335,6 @@ class TestDelete:
         with pytest.raises(NotFound):
             api.verbs.get(namespaces, "", "x")
 
-
     async def test_system_namespaces_stay(self) -> None:
         api = await new_api()
         with pytest.raises(Forbidden, match="this namespace may not be deleted"):
