@@ -50,7 +50,9 @@ class NameService(Protocol):
     async def addresses(self, name: str) -> list[str]: ...
 
 
-async def cluster_lines(name_service: NameService, service: str, port: int) -> list[bytes]:
+async def cluster_lines(
+    name_service: NameService, service: str, port: int, *, timeout_seconds: float = PEER_SECONDS
+) -> list[bytes]:
     """One line per member of the service, sorted by host name. Raises OSError when the members are not to be found."""
     try:
         async with asyncio.timeout(LOOKUP_SECONDS):
@@ -59,7 +61,7 @@ async def cluster_lines(name_service: NameService, service: str, port: int) -> l
         raise OSError(f"no answer from the cluster DNS within {LOOKUP_SECONDS:g} s") from error
     known = _addresses_by_target(records)
     async with peer_fetcher(_PeerAddresses(known, name_service), port) as fetch:
-        return await ask_peers(known, fetch)
+        return await ask_peers(known, fetch, timeout_seconds=timeout_seconds)
 
 
 async def ask_peers(

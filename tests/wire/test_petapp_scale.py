@@ -16,7 +16,7 @@ from petset.cluster.api.objects import Object
 from petset.cluster.control.client import Client, Listing
 from petset.dns.agent import DnsAgent
 from petset.petapp import dns_exchange
-from petset.petapp.peers import PEER_SECONDS, PEERS_AT_ONCE, cluster_lines
+from petset.petapp.peers import PEERS_AT_ONCE, cluster_lines
 from petset.petapp.resolver import ResolvConf, Resolver
 from tests.unit.dns.objects import endpoint, endpoint_slice, namespace, service
 
@@ -110,6 +110,8 @@ async def peers(count: int, *, slow: frozenset[int], dead: frozenset[int]) -> As
 
 
 NOBODY: frozenset[int] = frozenset()
+PATIENCE_SECONDS = 3.0
+"""For the slow ones; long enough that 200 healthy peers in one process answer within it on a busy machine."""
 
 
 @pytest.mark.parametrize("count", [3, 50, 200])
@@ -123,16 +125,16 @@ async def test_every_peer_is_asked_at_once_and_answers_or_is_named(
 ) -> None:
     async with cluster_dns(count) as resolver, peers(count, slow=slow, dead=dead) as made:
         started = time.monotonic()
-        lines = await cluster_lines(resolver, "kubia", PORT)
+        lines = await cluster_lines(resolver, "kubia", PORT, timeout_seconds=PATIENCE_SECONDS if slow else 30.0)
         took_seconds = time.monotonic() - started
     expected = {f"kubia-{number}.{KUBIA}": f"data of {number}" for number in range(count)}
-    expected |= {f"kubia-{number}.{KUBIA}": f"Error: no answer within {PEER_SECONDS:g} s" for number in slow}
+    expected |= {f"kubia-{number}.{KUBIA}": f"Error: no answer within {PATIENCE_SECONDS:g} s" for number in slow}
     expected |= {f"kubia-{number}.{KUBIA}": "Error: Connection refused" for number in dead}
     assert lines == [f"- {host}: {text}\n".encode() for host, text in sorted(expected.items())]
     assert made.asked == {f"Host: {host}:{PORT}" for host, text in expected.items() if "refused" not in text}
     assert made.most_open <= PEERS_AT_ONCE
     # The slow are waited for at the same time; the rest of the bound is for a busy machine.
-    assert took_seconds < (PEER_SECONDS if slow else 0) + 5
+    assert took_seconds < (PATIENCE_SECONDS if slow else 0) + 10
 
 
 async def test_two_hundred_peers_do_not_fit_a_datagram(monkeypatch: pytest.MonkeyPatch) -> None:
