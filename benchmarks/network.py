@@ -120,6 +120,7 @@ def show_memory(machine: Machine) -> None:
 
 
 async def measure_churn(machine: Machine, *, pods: int, churn: int) -> None:
+    await asyncio.to_thread(time.sleep, 1.0)  # until the pods before these are gone from the kernel
     before = kernel_objects()
     started = time.perf_counter()
     for done in range(0, churn, pods):
