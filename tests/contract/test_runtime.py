@@ -269,7 +269,9 @@ async def test_a_streamed_command_speaks_then_tells_its_exit_code(runtime: Runti
     assert frame(*end) == exited(4)
 
 
-@pytest.mark.parametrize("make", [lambda container: ExecRequest(container, SPEAK), AttachRequest], ids=["exec", "attach"])
+@pytest.mark.parametrize(
+    "make", [lambda container: ExecRequest(container, SPEAK), AttachRequest], ids=["exec", "attach"]
+)
 async def test_no_stream_of_a_container_that_does_not_run(
     runtime: Runtime, make: Callable[[str], StreamRequest]
 ) -> None:
