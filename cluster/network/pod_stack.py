@@ -81,7 +81,11 @@ class PodWirer:
     def _plug_in(self, pod: int, address: str) -> str:
         cable = "pod" + address.rpartition(".")[2]
         for index in self._node.link_lookup(ifname=cable):  # what is left of the last pod here; rare, takes 20 ms
-            self._node.link("del", index=index)
+            try:
+                self._node.link("del", index=index)
+            except NetlinkError as error:
+                if error.code != errno.ENODEV:  # else the kernel was faster
+                    raise
         peer = {"ifname": UPLINK, "net_ns_fd": pod, "address": hardware_address(address)}
         self._node.link("add", ifname=cable, kind="veth", state="up", master=self._bridge, peer=peer)
         return cable

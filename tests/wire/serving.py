@@ -24,6 +24,7 @@ from petset.cluster.kubeconfig import write_kubeconfig
 from petset.cluster.settings import ClusterSettings
 
 KUBECTL_SECONDS = 60.0
+SETTLE_SECONDS = 0.05
 
 needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not on PATH")
 
@@ -76,3 +77,5 @@ async def serving(api: Api, home: Path) -> AsyncIterator[Served]:
         finally:
             server.cancel()
             await asyncio.gather(server, return_exceptions=True)
+            # A handshake that the server's end cut off belongs to nobody yet; asyncio ends it, but only a moment later.
+            await asyncio.sleep(SETTLE_SECONDS)

@@ -80,6 +80,11 @@ async def test_a_limit_of_bytes(log: LogFile, clock: SetClock) -> None:
     assert await text(log, limit_bytes=9) == "line 1\nli"
 
 
+def kept_sizes(log: LogFile, generations: range) -> list[int]:
+    """The sizes of the files that are there, in bytes."""
+    return [os.path.getsize(log.path(each)) for each in generations if os.path.exists(log.path(each))]
+
+
 async def test_full_files_make_way_and_are_still_read(log: LogFile) -> None:
     piece = b"y" * 63 + b"\n"
     block = piece * 16384
@@ -87,7 +92,7 @@ async def test_full_files_make_way_and_are_still_read(log: LogFile) -> None:
         log.write("stdout", block)
     log.write("stdout", b"the end\n")
     generations = range(log.generation + 1)
-    sizes = [os.path.getsize(log.path(each)) for each in generations if os.path.exists(log.path(each))]
+    sizes = kept_sizes(log, generations)
     assert len(sizes) == KEPT_FILES
     assert sum(sizes) < KEPT_FILES * (FILE_BYTES + 4 * len(block))
     assert await text(log, tail_lines=2) == (piece + b"the end\n").decode()
