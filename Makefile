@@ -23,7 +23,7 @@ format: $(VENV)/developing
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/developing
-	$(BIN)/python benchmarks/startup.py
+	for each in startup kubia api_server dns network streams; do $(BIN)/python -m benchmarks.$$each; done
 
 # Bytecode is compiled at install: without it every process of Ray compiles Ray again (docs/architecture.md).
 $(VENV)/installed: pyproject.toml
