@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,8 @@ async def test_the_official_client(served: Served, use: Any) -> None:
     await asyncio.to_thread(use, kubeconfig(served))
 
 
-async def test_kr8s(served: Served) -> None:
-    api = await kr8s.asyncio.api(kubeconfig=kubeconfig(served))
+async def use_kr8s(path: str) -> None:
+    api = await kr8s.asyncio.api(kubeconfig=path)
     assert (await api.version())["major"] == "1"
     made = await Kr8sStatefulSet(manifest_stateful_set(), api=api)
     await made.create()
@@ -137,7 +138,20 @@ def use_lightkube(path: str) -> None:
     assert [each.metadata.name for each in cluster.list(StatefulSet, namespace="default")] == ["kubia"]
 
 
-# lightkube's Client cannot be closed: its sockets end with the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+# The clients of kr8s and lightkube cannot be closed: their sockets end with the garbage collector, which therefore runs
+# here, where that is expected, and not in the middle of some other test.
+leaves_sockets = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
+
+
+@leaves_sockets
+async def test_kr8s(served: Served) -> None:
+    await use_kr8s(kubeconfig(served))
+    gc.collect()
+
+
+@leaves_sockets
 async def test_lightkube(served: Served) -> None:
     await asyncio.to_thread(use_lightkube, kubeconfig(served))
+    gc.collect()
