@@ -7,6 +7,7 @@ from typing import Any
 
 from petset.cluster.api.schema import load_schemas
 from petset.cluster.apiserver.api import Api, make_api
+from petset.cluster.clock import Clock
 from petset.cluster.names import seeded_names
 from petset.cluster.network.addresses import loopback_plan
 from petset.cluster.store.memory import MemoryBackend
@@ -22,14 +23,14 @@ class SetClock:
         return self.seconds
 
 
-async def new_api(clock: SetClock | None = None) -> Api:
-    """A fresh API with the objects that every cluster has."""
+async def new_api(clock: Clock | None = None, *, slot: int = 0) -> Api:
+    """A fresh API with the objects that every cluster has, its addresses those of a loopback slot."""
     return await make_api(
         MemoryBackend(),
         schemas=load_schemas(),
         clock=clock or SetClock(),
         names=seeded_names(1),
-        addresses=loopback_plan(0),
+        addresses=loopback_plan(slot),
     )
 
 

@@ -14,12 +14,14 @@ from petset.cluster.network.addresses import loopback_plan
 from petset.cluster.network.loopback import LoopbackNetwork
 from tests.apis import new_api
 
-PLAN = loopback_plan(0)
+SLOT = 62
+"""A slot that no cluster takes before 62 others: relays share their ports with relays of the same slot."""
+PLAN = loopback_plan(SLOT)
 HOST = "127.0.0.1"
 PATIENCE_SECONDS = 10.0
 PORT = 18080
 UDP_PORT = 18053
-PODS = ["127.64.1.2", "127.64.2.2", "127.64.3.2"]
+PODS = ["127.126.1.2", "127.126.2.2", "127.126.3.2"]
 
 
 def service(name: str = "web", port: int = PORT, protocol: str = "TCP", **spec: Any) -> Object:
@@ -108,7 +110,7 @@ async def greeted(address: str, port: int = PORT) -> str:
 @asynccontextmanager
 async def answered(*objects: Object, nodes: tuple[str, ...] = ("node-1",)) -> AsyncIterator[tuple[LoopbackClient, str]]:
     """A client, and the cluster IP of the service `web` (if there is one), with the proxies in step."""
-    client = LoopbackClient(await new_api())
+    client = LoopbackClient(await new_api(slot=SLOT))
     for obj in objects:
         await client.create(obj)
     async with proxies(client, *nodes):

@@ -23,6 +23,7 @@ from tests.wire.service_kit import (
     PLAN,
     PODS,
     PORT,
+    SLOT,
     answered,
     endpoint_slice,
     greeted,
@@ -175,7 +176,7 @@ async def test_client_ip_affinity() -> None:
 
 
 async def test_any_node_may_die() -> None:
-    client = LoopbackClient(await new_api())
+    client = LoopbackClient(await new_api(slot=SLOT))
     address = (await client.create(service()))["spec"]["clusterIP"]
     await client.create(endpoint_slice(*PODS))
     async with pods(*PODS), proxies(client, "node-1", "node-2") as tasks:
@@ -187,7 +188,7 @@ async def test_any_node_may_die() -> None:
 
 async def test_a_taken_port_is_reported_and_had_as_soon_as_it_is_free() -> None:
     with ExitStack() as stack:
-        client = LoopbackClient(await new_api())
+        client = LoopbackClient(await new_api(slot=SLOT))
         address = (await client.create(service()))["spec"]["clusterIP"]
         await client.create(endpoint_slice(PODS[0]))
         other = stack.enter_context(socket.create_server((address, PORT)))
@@ -208,7 +209,9 @@ async def test_a_taken_port_is_reported_and_had_as_soon_as_it_is_free() -> None:
 
 @pytest.mark.parametrize("protocol", ["TCP", "UDP"])
 def test_another_clusters_node_port_is_taken(protocol: Any) -> None:
-    mine, other = (ServiceSockets(LoopbackNetwork(loopback_plan(slot), 1), loopback_plan(slot)) for slot in (0, 1))
+    mine, other = (
+        ServiceSockets(LoopbackNetwork(loopback_plan(slot), 1), loopback_plan(slot)) for slot in (SLOT, SLOT - 1)
+    )
     sibling = ServiceSockets(LoopbackNetwork(PLAN, 2), PLAN)
     frontend = Frontend(HOST, 30992, protocol)
     with ExitStack() as resources:
@@ -216,13 +219,13 @@ def test_another_clusters_node_port_is_taken(protocol: Any) -> None:
             resources.enter_context(each.bind(frontend, resources))
         with ExitStack() as refused, pytest.raises(OSError, match="another cluster"):
             other.bind(frontend, refused)
-        assert mark_address(PLAN) == "127.128.255.253"
+        assert mark_address(PLAN) == "127.190.255.253"
     with ExitStack() as resources:
         resources.enter_context(other.bind(frontend, resources))
 
 
 async def test_connections_are_bounded() -> None:
-    frontend = Frontend("127.128.9.1", PORT, "TCP")
+    frontend = Frontend("127.190.9.1", PORT, "TCP")
     network = LoopbackNetwork(PLAN, 1)
     async with pods(PODS[0]), asyncio.TaskGroup() as tasks:
         relays = Relays(network, tasks, max_connections=1)
@@ -244,7 +247,7 @@ async def test_connections_are_bounded() -> None:
 
 
 async def test_the_api_server_publishes_itself_once_and_again_when_it_moved() -> None:
-    client = LoopbackClient(await new_api())
+    client = LoopbackClient(await new_api(slot=SLOT))
     for port, writes in ((PORT, 1), (PORT, 1), (PORT + 1, 2)):
         await publish_own_endpoints(client, HOST, port)
         legacy = await client.get("Endpoints", "kubernetes", "default")
