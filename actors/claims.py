@@ -20,9 +20,10 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from petset.cluster import lock
 from petset.cluster.network.addresses import LOOPBACK_SLOTS, loopback_plan
@@ -53,13 +54,17 @@ class ClaimError(Exception):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What `petset up` was asked for; None means: as it was before, or the default."""
+    """What `petset up` was asked for: `changes` of settings (field of ClusterSettings -> value), the rest stays.
 
-    node_count: int | None = None
-    port: int | None = None
-    ray_address: str | None = None
+    `network` is one of the settings' networks, or `auto` (namespaces where the kernel allows them); None: as before.
+    """
+
+    changes: Mapping[str, Any] = field(default_factory=dict)
     network: str | None = None
-    """One of the settings' networks, or `auto`: namespaces where the kernel allows them."""
+
+    @property
+    def port(self) -> int | None:
+        return self.changes.get("port")
 
 
 @dataclass(frozen=True)
@@ -148,16 +153,9 @@ def _merge(folder: ClusterFolder, before: ClusterSettings | None, wanted: Wanted
     """What was stored, changed by what was asked for. The folder's own place decides the name: it may have moved."""
     try:
         settings = before or ClusterSettings(folder.root.name, str(folder.root.parent))
-        settings = replace(settings, name=folder.root.name, home=str(folder.root.parent))
-        if wanted.node_count is not None:
-            settings = replace(settings, node_count=wanted.node_count)
-        if wanted.port is not None:
-            settings = replace(settings, port=wanted.port)
-        if wanted.ray_address is not None:
-            settings = replace(settings, ray_address=wanted.ray_address)
+        return replace(settings, **{**wanted.changes, "name": folder.root.name, "home": str(folder.root.parent)})
     except SettingsError as error:
         raise ClaimError(str(error)) from error
-    return settings
 
 
 def _joined_ray_refusal() -> str:

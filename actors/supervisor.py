@@ -1,6 +1,6 @@
 """The supervisor: the process that is a running cluster. `petset up` starts it; nobody imports it.
 
-    python -m petset.actors.supervisor FOLDER [--nodes N] [--port P] [--ray-address A] [--network N] [--link FD]
+    python -m petset.actors.supervisor FOLDER [--changes JSON] [--network N] [--link FD]
 
     claims (claims.py) ─▶ [into namespaces (datacenter.py)] ─▶
                        ─▶ tokens, certificates, kubeconfig ┐ (helper thread)
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     signal.signal(signal.SIGTERM, _exit)
     link = Link(socket.socket(fileno=options.link) if options.link is not None else None)
-    wanted = Wanted(options.nodes, options.port, options.ray_address, options.network)
+    wanted = Wanted(options.changes, options.network)
     try:
         claims = claim(ClusterFolder(options.folder.absolute()), wanted)
     except ClaimError as error:
@@ -68,9 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="petset.actors.supervisor", description="Run one cluster.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--nodes", type=int)
-    parser.add_argument("--port", type=int)
-    parser.add_argument("--ray-address")
+    parser.add_argument("--changes", type=json.loads, default={}, help="settings to change: {field: value}")
     parser.add_argument("--network")
     parser.add_argument("--link", type=int, help="descriptor of the socket to the command that started this")
     return parser.parse_args(arguments)

@@ -156,7 +156,7 @@ def main() -> None:
     rounds = arguments.parse_args().rounds
     with (
         tempfile.TemporaryDirectory(prefix="petset-benchmark-") as home,
-        running_cluster(Path(home), "benchmark", UpOptions(3, port=0), lambda _: None) as running,
+        running_cluster(Path(home), "benchmark", UpOptions({"node_count": 3, "port": 0}), lambda _: None) as running,
     ):
         results = asyncio.run(measure(running.settings, Path(home), rounds))
     floor, apply, replace = (median(column) for column in zip(*results, strict=True))

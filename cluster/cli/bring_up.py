@@ -7,11 +7,13 @@ Whatever goes wrong or interrupts ends the launch: a cluster is up as a whole or
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from petset.cluster.cli.launch import Launch, LaunchFailed
 from petset.cluster.cli.reader import ApiReader, NoAnswer
@@ -42,22 +44,19 @@ class Running:
 
 @dataclass(frozen=True)
 class UpOptions:
-    """What `petset up` may be told; None means: as it was before, or the default."""
+    """What `petset up` may be told. `changes`: field of ClusterSettings -> value; None means: as it was before.
 
-    node_count: int | None = None
-    port: int | None = None
-    ray_address: str | None = None
+    `network` may also be `auto`; None: as it was before, or `auto`.
+    """
+
+    changes: Mapping[str, Any] = field(default_factory=dict)
     network: str | None = None
 
     def arguments(self) -> list[str]:
         """As options of the supervisor."""
-        given = {
-            "--nodes": self.node_count,
-            "--port": self.port,
-            "--ray-address": self.ray_address,
-            "--network": self.network,
-        }
-        return [f"{option}={value}" for option, value in given.items() if value is not None]
+        changes = {name: value for name, value in self.changes.items() if value is not None}
+        network = [f"--network={self.network}"] if self.network else []
+        return [f"--changes={json.dumps(changes)}", *network]
 
 
 @contextmanager

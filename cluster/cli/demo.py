@@ -41,7 +41,7 @@ def play_demo(console: Console, *, node_count: int) -> None:
     with tempfile.TemporaryDirectory(prefix="petset-demo-") as home, ExitStack() as stack:
         begun = time.monotonic()
         with console.status("bringing a throw-away cluster up") as status:
-            options = UpOptions(node_count, port=0)
+            options = UpOptions({"node_count": node_count, "port": 0})
             cluster = running_cluster(Path(home), NAME, options, lambda text: status.update(f"starting: {text}"))
             running = stack.enter_context(cluster)
         settings = running.settings

@@ -26,7 +26,7 @@ from petset.cluster import lock
 from petset.cluster.network.addresses import loopback_plan
 from petset.cluster.settings import ClusterFolder, ClusterSettings
 
-ANY_PORT = Wanted(port=0)
+ANY_PORT = Wanted({"port": 0})
 REFUSED = "user namespaces: not here"
 
 
@@ -65,13 +65,13 @@ def test_a_claim_holds_the_lock_and_the_port_until_released(folder: ClusterFolde
 
 
 def test_what_was_claimed_is_stored(folder: ClusterFolder) -> None:
-    claims = run_and_release(folder, Wanted(node_count=5, port=0))
+    claims = run_and_release(folder, Wanted({"node_count": 5, "port": 0}))
     assert folder.read_settings() == claims.settings
     assert (claims.settings.name, claims.settings.node_count) == ("one", 5)
 
 
 def test_a_cluster_that_comes_back_has_its_old_port_slot_and_nodes(folder: ClusterFolder) -> None:
-    first = run_and_release(folder, Wanted(node_count=5, port=0)).settings
+    first = run_and_release(folder, Wanted({"node_count": 5, "port": 0})).settings
     for wanted in (Wanted(), ANY_PORT):
         again = run_and_release(folder, wanted).settings
         assert (again.port, again.slot, again.node_count) == (first.port, first.slot, 5)
@@ -113,14 +113,14 @@ def test_a_running_cluster_is_not_started_twice(folder: ClusterFolder) -> None:
     running = claim(folder, ANY_PORT)
     stored = folder.settings.read_bytes()
     with pytest.raises(ClaimError, match="one is already running; stop it with `petset down one`"):
-        claim(folder, Wanted(node_count=9, port=0))
+        claim(folder, Wanted({"node_count": 9, "port": 0}))
     assert folder.settings.read_bytes() == stored
     running.release()
 
 
 def test_a_refused_new_cluster_leaves_no_trace(folder: ClusterFolder, taken_port: int) -> None:
     with pytest.raises(ClaimError, match=f"port {taken_port} is taken by another program; choose another with --port"):
-        claim(folder, Wanted(port=taken_port))
+        claim(folder, Wanted({"port": taken_port}))
     assert not folder.root.exists()
 
 
@@ -128,7 +128,7 @@ def test_a_refused_old_cluster_keeps_all_it_had(folder: ClusterFolder, taken_por
     run_and_release(folder, ANY_PORT)
     stored = folder.settings.read_bytes()
     with pytest.raises(ClaimError):
-        claim(folder, Wanted(port=taken_port))
+        claim(folder, Wanted({"port": taken_port}))
     assert folder.settings.read_bytes() == stored
     assert lock.holder(folder.lock) is None
 
@@ -137,9 +137,11 @@ def test_a_refused_old_cluster_keeps_all_it_had(folder: ClusterFolder, taken_por
     ("name", "wanted", "message"),
     [
         pytest.param("Two_Pets", ANY_PORT, "use lower-case letters", id="name"),
-        pytest.param("one", Wanted(node_count=0, port=0), "a cluster has 1 to 250 nodes", id="too-few-nodes"),
-        pytest.param("one", Wanted(node_count=251, port=0), "a cluster has 1 to 250 nodes", id="too-many-nodes"),
-        pytest.param("one", Wanted(port=70000), "from 0 .any free one. to 65535", id="port-number"),
+        pytest.param("one", Wanted({"node_count": 0, "port": 0}), "a cluster has 1 to 250 nodes", id="too-few-nodes"),
+        pytest.param(
+            "one", Wanted({"node_count": 251, "port": 0}), "a cluster has 1 to 250 nodes", id="too-many-nodes"
+        ),
+        pytest.param("one", Wanted({"port": 70000}), "from 0 .any free one. to 65535", id="port-number"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(tmp_path: Path, name: str, wanted: Wanted, message: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from petset.cluster.cli.main import short_age
+from petset.cluster.cli.lifecycle import short_age
 from petset.cluster.cli.reader import Pod, pod_from_object
 
 

@@ -1,0 +1,148 @@
+"""`petset up`, `down`, `ls` and `kubeconfig`: a cluster's life, from the command line."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from petset.cluster.cli.bring_up import Running, UpOptions, running_cluster
+from petset.cluster.cli.clusters import ClusterError, all_clusters, existing_cluster, overview, purge, stop
+from petset.cluster.cli.errors import one_line_errors, sigterm_like_ctrl_c
+from petset.cluster.cli.launch import ClusterStopped
+from petset.cluster.settings import NETWORKS, petset_home
+
+DEFAULT_NAME = "petset"
+
+name_argument = click.argument("name", default=DEFAULT_NAME)
+
+_SETTINGS = (
+    click.option("--nodes", "node_count", type=int, help="How many nodes it has (3)."),
+    click.option("--port", type=int, help="The API server's port (6443; 0: any free one)."),
+    click.option("--ray-address", help="Join this Ray instead of starting a private one ('': a private one again)."),
+    click.option("--dns-ttl", "dns_ttl_seconds", type=int, help="Seconds that DNS answers may be kept (5)."),
+    click.option(
+        "--dns-negative-ttl", "dns_negative_ttl_seconds", type=int, help="The same of 'no such name' (as --dns-ttl)."
+    ),
+    click.option(
+        "--dns-upstream",
+        "dns_upstreams",
+        help="Who answers for names outside of the cluster: 192.0.2.1,192.0.2.2:5353, or `host` ('': nobody).",
+    ),
+)
+"""What `up` may change of a cluster's settings: each option is named after its field of ClusterSettings."""
+
+
+def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_SETTINGS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@name_argument
+@click.option("--detach", "-d", is_flag=True, help="Return when every node is Ready; the cluster stays up.")
+@click.option(
+    "--network",
+    type=click.Choice(["auto", *NETWORKS]),
+    help="How nodes and pods are connected; `petset doctor` says what this machine allows.",
+)
+@_settings
+def up(name: str, detach: bool, network: str | None, **changes: object) -> None:
+    """Bring a cluster up, and keep it up until Ctrl-C. What is not given stays as it was."""
+    options = UpOptions(changes, network)
+    started = time.monotonic()
+    with one_line_errors(), sigterm_like_ctrl_c():
+        try:
+            with running_cluster(petset_home(os.environ), name, options, _progress) as cluster:
+                _announce(cluster, time.monotonic() - started)
+                if detach:
+                    cluster.launch.detach()
+                else:
+                    _stay(cluster)
+        except ClusterStopped:
+            click.echo(f"cluster {name} was stopped")
+
+
+@click.command()
+@name_argument
+@click.option("--purge", "wants_purge", is_flag=True, help="Also remove its objects, volumes and logs.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before removing.")
+def down(name: str, wants_purge: bool, yes: bool) -> None:
+    """Stop a cluster; its objects and volumes stay for the next `up`."""
+    with one_line_errors():
+        folder = existing_cluster(petset_home(os.environ), name)
+        if wants_purge and not yes:
+            click.confirm(f"Remove cluster {name} with all its objects and volumes?", abort=True)
+        was_running = stop(folder, note=_progress)
+        if wants_purge:
+            purge(folder)
+            click.echo(f"cluster {name} removed")
+        elif was_running:
+            click.echo(f"cluster {name} stopped; `petset up {name}` continues it")
+        else:
+            raise ClusterError(f"cluster {name} is not running; `petset down {name} --purge` removes what it keeps")
+
+
+@click.command("ls")
+def list_clusters() -> None:
+    """List the clusters."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("NAME", "STATUS", "NODES", "PORT", "VERSION", "AGE", box=None, pad_edge=False)
+    for folder in all_clusters(petset_home(os.environ)):
+        try:
+            found = overview(folder, time.time())
+        except ClusterError as error:
+            table.add_row(folder.root.name, "damaged", "", "", "", "")
+            click.echo(str(error), err=True)
+            continue
+        table.add_row(
+            found.name, found.status, found.nodes, str(found.port), found.version, short_age(found.age_seconds)
+        )
+    Console(soft_wrap=True).print(table)
+
+
+@click.command()
+@name_argument
+def kubeconfig(name: str) -> None:
+    """Print the path of a cluster's kubeconfig file."""
+    with one_line_errors():
+        path = existing_cluster(petset_home(os.environ), name).kubeconfig
+        if not path.exists():
+            raise ClusterError(f"cluster {name} has never been up; `petset up {name}` makes its kubeconfig")
+        click.echo(path)
+
+
+def _announce(cluster: Running, seconds: float) -> None:
+    from petset.cluster.cli.live import summary
+
+    click.echo(f"{summary(cluster.settings)} ({seconds:.1f} s)")
+
+
+def _stay(cluster: Running) -> None:
+    """Show the cluster until Ctrl-C; the caller stops it then."""
+    from rich.console import Console
+
+    from petset.cluster.cli.live import watch_cluster
+
+    try:
+        watch_cluster(Console(), cluster.launch, cluster.settings)
+    except KeyboardInterrupt:
+        click.echo(f"stopping cluster {cluster.settings.name}", err=True)
+
+
+def _progress(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def short_age(seconds: float) -> str:
+    """As kubectl shows ages, by the largest unit that fits."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit}"
+    return f"{max(0, int(seconds))}s"
