@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from petset.cluster.api.objects import Object, labels_of
 from petset.cluster.errors import BadRequest
 
 EXISTS, ABSENT, IN, NOT_IN, GREATER, LESS = "Exists", "DoesNotExist", "In", "NotIn", "Gt", "Lt"
@@ -81,6 +82,10 @@ class LabelMatcher:
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         return not self.nothing and all(each.matches(labels) for each in self.requirements)
+
+    def selects(self, obj: Object) -> bool:
+        """Whether the object's labels match."""
+        return self.matches(labels_of(obj))
 
     def __str__(self) -> str:
         return ",".join(str(each) for each in self.requirements)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 from petset.cluster.api.kinds import Kind
-from petset.cluster.api.objects import Object, labels_of, namespace_of
+from petset.cluster.api.objects import Object, namespace_of
 from petset.cluster.api.selectors import parse_field_selector, parse_label_selector
 from petset.cluster.api.versions import in_version
 from petset.cluster.apiserver.options import WatchOptions
@@ -76,7 +76,7 @@ class _View:
     def shows(self, obj: Object) -> bool:
         if self._namespace and namespace_of(obj) != self._namespace:
             return False
-        return self._labels.matches(labels_of(obj)) and self._fields.matches(obj)
+        return self._labels.selects(obj) and self._fields.matches(obj)
 
     def event(self, change: Change) -> WatchEvent | None:
         obj, previous = self._seen(change.object), change.previous

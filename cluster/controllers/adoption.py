@@ -5,17 +5,18 @@
     no controllerRef      ──▶ selector matches, neither side being deleted ──▶ adopt it: member
     somebody else's       ──▶ ignored
 
-Pods of ReplicaSets and ReplicationControllers and ReplicaSets of Deployments are claimed by it; a StatefulSet also
-looks at names (statefulset/members.py). Both patches carry the object's uid as a precondition. Before the first
-adoption the owner is read again, uncached: the cache of dependents may show already what `--cascade=orphan` did to
-them while the cache of owners does not yet show why.
+Every pod's owner claims by it, and a Deployment its ReplicaSets. Both patches carry the object's uid as a
+precondition. Before the first adoption the owner is read again, uncached: the cache of dependents may show already
+what `--cascade=orphan` did to them while the cache of owners does not yet show why, and an object adopted for an
+owner that goes would be deleted with it. Unlike upstream, an owner that is gone altogether (404) is not told from one
+that is well: within that moment the garbage collector takes what was adopted.
 
 Rules: controller_ref_manager.go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from petset.cluster.api.objects import (
@@ -23,12 +24,11 @@ from petset.cluster.api.objects import (
     controller_of,
     controller_reference,
     is_terminating,
-    labels_of,
     name_of,
     namespace_of,
     uid_of,
 )
-from petset.cluster.api.selectors import LabelMatcher, workload_selector
+from petset.cluster.api.selectors import workload_selector
 from petset.cluster.control.controller import Trigger
 from petset.cluster.control.snapshot import Key, Snapshot, key_of
 from petset.cluster.control.writes import ConfirmNone, Patch, Write
@@ -36,10 +36,17 @@ from petset.cluster.control.writes import ConfirmNone, Patch, Write
 
 @dataclass(frozen=True)
 class Claimed:
-    """The members, adopted ones included, in the order given, and the writes that make it so."""
+    """The members in the order given, `adopted` ones included, and the writes that make it so."""
 
     members: tuple[Object, ...]
-    writes: tuple[Write, ...]
+    adopted: tuple[Object, ...]
+    """Orphans until now: their cached versions are about to change."""
+    releases: tuple[Write, ...]
+    adoptions: tuple[Write, ...]
+
+    @property
+    def writes(self) -> tuple[Write, ...]:
+        return (*self.releases, *self.adoptions)
 
 
 @dataclass(frozen=True)
@@ -52,28 +59,43 @@ class MayNotAdopt:
         return uid_of(live) != self.uid or is_terminating(live)
 
 
-def claim(owner: Object, candidates: Iterable[Object], selector: LabelMatcher) -> Claimed:
-    """Decide over objects of the owner's namespace."""
+def claim(owner: Object, candidates: Iterable[Object], fits: Callable[[Object], bool]) -> Claimed:
+    """Decide over objects of the owner's namespace; `fits` says which of them the owner selects."""
     members: list[Object] = []
+    adopted: list[Object] = []
     releases: list[Write] = []
-    adoptions: list[Write] = []
     for obj in candidates:
-        controller = controller_of(obj)
-        fits = selector.matches(labels_of(obj))
-        if controller is not None:
-            if controller["uid"] != uid_of(owner):
-                continue
-            if fits:
-                members.append(obj)
-            elif not is_terminating(owner):
-                releases.append(_patch_references(obj, {"$patch": "delete", "uid": uid_of(owner)}))
-        elif fits and not is_terminating(owner) and not is_terminating(obj):
+        if not is_ours_or_nobodys(owner, obj):
+            continue
+        if is_adoptable(owner, obj) and fits(obj):
+            adopted.append(obj)
             members.append(obj)
-            adoptions.append(_patch_references(obj, controller_reference(owner)))
-    if adoptions:
-        look = MayNotAdopt(uid_of(owner))
-        adoptions.insert(0, ConfirmNone(owner["kind"], namespace_of(owner), name_of(owner), look, must_exist=True))
-    return Claimed(tuple(members), (*releases, *adoptions))
+        elif controller_of(obj) is not None and fits(obj):
+            members.append(obj)
+        elif controller_of(obj) is not None and not is_terminating(owner):
+            releases.append(_patch_references(obj, {"$patch": "delete", "uid": uid_of(owner)}))
+    return Claimed(tuple(members), tuple(adopted), tuple(releases), adopt(owner, adopted))
+
+
+def is_ours_or_nobodys(owner: Object, obj: Object) -> bool:
+    """Whether no other object controls `obj`."""
+    controller = controller_of(obj)
+    return controller is None or controller["uid"] == uid_of(owner)
+
+
+def is_adoptable(owner: Object, obj: Object) -> bool:
+    """Whether `obj` is an orphan, and neither side is being deleted."""
+    return controller_of(obj) is None and not is_terminating(owner) and not is_terminating(obj)
+
+
+def adopt(owner: Object, orphans: Sequence[Object]) -> tuple[Write, ...]:
+    """The writes that make orphans the owner's, after another look at the owner; none for no orphans."""
+    if not orphans:
+        return ()
+    look = ConfirmNone(
+        owner["kind"], namespace_of(owner), name_of(owner), MayNotAdopt(uid_of(owner)), must_exist=True
+    )  # fmt: skip
+    return (look, *(_patch_references(each, controller_reference(owner)) for each in orphans))
 
 
 def _patch_references(obj: Object, reference: Object) -> Patch:
@@ -102,7 +124,7 @@ def owners_of_kind(kind: str) -> Trigger:
     def trigger(dependent: Object, snapshot: Snapshot) -> Iterable[Key]:
         if controller_of(dependent) is None:
             for each in snapshot.objects(kind, namespace_of(dependent)):
-                if workload_selector(each).matches(labels_of(dependent)):
+                if workload_selector(each).selects(dependent):
                     yield key_of(each)
         elif (owner := owner_of(dependent, kind, snapshot)) is not None:
             yield key_of(owner)

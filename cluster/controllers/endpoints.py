@@ -122,7 +122,7 @@ def _selected_pods(service: Object, snapshot: Snapshot) -> list[Object]:
     return [
         pod
         for pod in snapshot.objects("Pod", namespace_of(service))
-        if selector.matches(labels_of(pod)) and _address(pod) and not _has_ended(pod)
+        if selector.selects(pod) and _address(pod) and not _has_ended(pod)
     ]
 
 

@@ -24,7 +24,6 @@ from petset.cluster.api.objects import (
     controller_of,
     controller_reference,
     is_terminating,
-    labels_of,
     name_of,
     namespace_of,
     uid_of,
@@ -53,7 +52,7 @@ def plan(key: Key, snapshot: Snapshot, now: float, *, kind: str) -> Outcome:
     if owner is None:
         return NOTHING
     active = [pod for pod in snapshot.objects("Pod", namespace_of(owner)) if is_active(pod)]
-    claimed = claim(owner, active, workload_selector(owner))
+    claimed = claim(owner, active, workload_selector(owner).selects)
     writes = list(claimed.writes)
     if not is_terminating(owner):
         writes += _manage(owner, claimed.members, snapshot, now)
@@ -108,7 +107,7 @@ def _related_pods(owner: Object, snapshot: Snapshot) -> list[Object]:
         for each in snapshot.owned_by(owner["kind"], controller["uid"])
         if (controller_of(each) or {}).get("uid") == controller["uid"]
     ]
-    return [pod for pod in pods if any(selector.matches(labels_of(pod)) for selector in selectors)]
+    return [pod for pod in pods if any(selector.selects(pod) for selector in selectors)]
 
 
 def _new_status(owner: Object, pods: Iterable[Object], now: float) -> Object:
@@ -121,7 +120,7 @@ def _new_status(owner: Object, pods: Iterable[Object], now: float) -> Object:
     status = {
         "observedGeneration": int(owner["metadata"].get("generation") or 0),
         "replicas": len(pods),
-        "fullyLabeledReplicas": sum(not labels or template.matches(labels_of(pod)) for pod in pods),
+        "fullyLabeledReplicas": sum(not labels or template.selects(pod) for pod in pods),
         "readyReplicas": sum(time is not None for time in ready_at),
         "availableReplicas": sum(time is not None and (not wait or time < now) for time in ready_at),
         "conditions": (owner.get("status") or {}).get("conditions"),

@@ -43,7 +43,7 @@ def required_terms(pod: Object, which: str) -> list[Object]:
 
 def term_matches(term: Mapping[str, Any], owner: Object, pod: Object, cluster: Cluster) -> bool:
     """Whether a term of `owner` speaks of `pod`: its labels and its namespace."""
-    if not forgiving_selector_of(term.get("labelSelector")).matches(labels_of(pod)):
+    if not forgiving_selector_of(term.get("labelSelector")).selects(pod):
         return False
     named, by_label = term.get("namespaces") or [], term.get("namespaceSelector")
     if not named and by_label is None:
@@ -128,8 +128,8 @@ def _spread(pod: Object, constraint: Object, keys: set[str], cluster: Cluster) -
         counts[state.labels[constraint["topologyKey"]]] += sum(
             namespace_of(other) == namespace_of(pod)
             and not is_terminating(other)
-            and selector.matches(labels_of(other))
-            and (not shared or alike.matches(labels_of(other)))
+            and selector.selects(other)
+            and (not shared or alike.selects(other))
             for other in state.pods
         )
     enough = len(counts) >= (constraint.get("minDomains") or 1)

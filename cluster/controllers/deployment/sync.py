@@ -65,7 +65,7 @@ def plan(key: Key, snapshot: Snapshot, now: float) -> Outcome:
     if found is None:
         return NOTHING
     view = DeploymentView.of(found)
-    claimed = claim(found, snapshot.objects("ReplicaSet", view.namespace), view.selector)
+    claimed = claim(found, snapshot.objects("ReplicaSet", view.namespace), view.selector.selects)
     new, old = split_sets(view, [ReplicaSetView.of(each) for each in claimed.members])
     conditions = list(view.status.get("conditions") or ())
     rollout = _Rollout(view, snapshot, now, new, old, conditions, view.collision_count, list(claimed.writes))

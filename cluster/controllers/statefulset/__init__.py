@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from petset.cluster.api.objects import Object, controller_of, labels_of, namespace_of, uid_of
+from petset.cluster.api.objects import Object, controller_of, namespace_of, uid_of
 from petset.cluster.api.selectors import selector_of
 from petset.cluster.control.controller import Controller
 from petset.cluster.control.snapshot import Key, Snapshot, key_of
@@ -30,7 +30,7 @@ def _of_pod(pod: Object, snapshot: Snapshot) -> Iterable[Key]:
     reference = controller_of(pod)
     if reference is None:
         sets = snapshot.objects("StatefulSet", namespace)
-        return [key_of(each) for each in sets if selector_of(each["spec"].get("selector")).matches(labels_of(pod))]
+        return [key_of(each) for each in sets if selector_of(each["spec"].get("selector")).selects(pod)]
     if reference["kind"] != "StatefulSet":
         return ()
     owner = snapshot.get("StatefulSet", namespace, reference["name"])
