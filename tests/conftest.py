@@ -1,4 +1,4 @@
-"""What every test shares: an event loop that pytest-asyncio finds instead of making one that nobody closes."""
+"""What every test shares: an event loop that pytest-asyncio finds, and which tests may not run at the same time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file run one after another, in one worker, and so share its fixtures; those on Ray all do.
+
+    Files that contend for something of the machine name a group of their own (`pytest.mark.xdist_group`).
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            is_on_ray = "on_ray" in item.path.parts
+            item.add_marker(pytest.mark.xdist_group("on_ray" if is_on_ray else str(item.path)))
 
 
 @pytest.fixture(scope="session", autouse=True)

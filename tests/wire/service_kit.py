@@ -13,15 +13,16 @@ from petset.cluster.assemble.service_proxy import make_service_proxy
 from petset.cluster.network.addresses import loopback_plan
 from petset.cluster.network.loopback import LoopbackNetwork
 from tests.apis import new_api
+from tests.wire.slots import own_slot
 
-SLOT = 62
-"""A slot that no cluster takes before 62 others: relays share their ports with relays of the same slot."""
+SLOT = own_slot(62)
+"""One that no cluster takes before 62 others: relays share their ports with relays of the same slot."""
 PLAN = loopback_plan(SLOT)
 HOST = "127.0.0.1"
 PATIENCE_SECONDS = 10.0
 PORT = 18080
 UDP_PORT = 18053
-PODS = ["127.126.1.2", "127.126.2.2", "127.126.3.2"]
+PODS = [str(PLAN.pod_range(number)[2]) for number in (1, 2, 3)]
 
 
 def service(name: str = "web", port: int = PORT, protocol: str = "TCP", **spec: Any) -> Object:

@@ -24,6 +24,7 @@ import pytest_asyncio
 from petset.cluster import pki
 from tests.wire.real_cluster import RealCluster, kubectls, real_cluster
 from tests.wire.serving import KUBECTL_SECONDS, needs_kubectl
+from tests.wire.slots import own_slot
 
 pytestmark = [needs_kubectl, pytest.mark.asyncio(loop_scope="module")]
 
@@ -37,7 +38,7 @@ both_protocols = pytest.mark.parametrize("kubectl", ENDS, ids=["SPDY", "WebSocke
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RealCluster]:
-    async with real_cluster(tmp_path_factory.mktemp("home"), slot=50) as it:
+    async with real_cluster(tmp_path_factory.mktemp("home"), slot=own_slot(50)) as it:
         await it.run_pod("talk", "busybox", command=["sh", "-c", "echo one; echo two; echo bad >&2; sleep 10000"])
         await it.run_pod("web", "luksa/kubia-pet")
         yield it

@@ -93,7 +93,7 @@ async def test_udp_flows() -> None:
 
 @asynccontextmanager
 async def udp_frontend(*addresses: str, **limits: Any) -> AsyncIterator[str]:
-    frontend = Frontend("127.190.9.2", UDP_PORT, "UDP")
+    frontend = Frontend(str(PLAN.services[9 * 256 + 2]), UDP_PORT, "UDP")
     network = LoopbackNetwork(PLAN, 1)
     with ExitStack() as resources:
         bound = ServiceSockets(network, PLAN).bind(frontend, resources)
