@@ -1,6 +1,6 @@
 """What a network and files of its own cost a pod, next to the loopback network.
 
-    python benchmarks/network.py [--pods 30] [--churn 500]
+    python -m benchmarks.network [--pods 30]
 
 Everything is measured twice in one run, on the loopback network and in namespaces, with pods of one image (`kubia`):
 
@@ -8,7 +8,9 @@ Everything is measured twice in one run, on the loopback network and in namespac
 - removal: from the request until nothing of the pod is left (namespaces: the kernel removes the cable later);
 - memory: proportional and private share of a pod's processes, with all pods alive;
 - round trip: 64 bytes to a pod and back over one TCP connection, on one node and between two; throughput likewise;
-- namespaces alone: connecting a pod, cutting one off, and what is left after a churn of pods.
+- namespaces alone: connecting a pod, and injecting and healing faults.
+
+What pods leave behind: leaks.py.
 
 Medians are printed. Needs no privilege where unprivileged user namespaces are allowed.
 """
@@ -17,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import socket
 import sys
 import tempfile
@@ -38,7 +39,7 @@ from petset.cluster.network.enclosure import Enclosure
 from petset.cluster.network.loopback import LoopbackNetwork
 from petset.cluster.network.namespaces import NamespacesNetwork
 from petset.cluster.network.network import Network, PodNetwork
-from petset.cluster.node.images import load_catalogue
+from petset.cluster.node.catalogue_files import load_catalogue
 from petset.cluster.node.machine import Machine
 
 PORT = 8080
@@ -82,7 +83,7 @@ def machine_socket(machine: Machine, address: str) -> socket.socket:
 NETWORKS_OF: dict[str, Network] = {}
 
 
-async def measure_pods(network: Network, folder: Path, *, pods: int, churn: int) -> None:
+async def measure_pods(network: Network, folder: Path, *, pods: int) -> None:
     NETWORKS_OF["node-1"] = network
     async with Machine(
         "node-1", folder=folder / "node-1", volumes=folder / "volumes", network=network,
@@ -105,8 +106,6 @@ async def measure_pods(network: Network, folder: Path, *, pods: int, churn: int)
         await asyncio.gather(*(start_pod(machine, f"burst-{number}") for number in range(pods)))
         show(f"start, {pods} at once", f"{pods / (time.perf_counter() - started):.0f} pods/s")
         await asyncio.gather(*(machine.remove_sandbox(f"uid-burst-{number}") for number in range(pods)))
-        if churn:
-            await measure_churn(machine, pods=pods, churn=churn)
 
 
 def show_memory(machine: Machine) -> None:
@@ -117,42 +116,6 @@ def show_memory(machine: Machine) -> None:
             shares, privates = shares + memory.pss, privates + memory.uss
         count += 1
     show("memory per pod", f"{shares / count / 2**20:.1f} MiB proportional, {privates / count / 2**20:.1f} private")
-
-
-async def measure_churn(machine: Machine, *, pods: int, churn: int) -> None:
-    await asyncio.to_thread(time.sleep, 1.0)  # until the pods before these are gone from the kernel
-    before = kernel_objects()
-    started = time.perf_counter()
-    for done in range(0, churn, pods):
-        names = [f"churn-{number}" for number in range(done, min(churn, done + pods))]
-        await asyncio.gather(*(start_pod(machine, name) for name in names))
-        await asyncio.gather(*(machine.remove_sandbox(f"uid-{name}") for name in names))
-    seconds = time.perf_counter() - started
-    deadline = time.perf_counter() + 10
-    while (after := kernel_objects()) != before and time.perf_counter() < deadline:
-        await asyncio.to_thread(time.sleep, 0.05)  # the kernel tells nobody when it has cleaned up
-    left = ", ".join(f"{after[name] - count} {name}" for name, count in before.items())
-    show(f"{churn} pods started and removed", f"{seconds:.0f} s; left: {left}")
-
-
-def kernel_objects() -> dict[str, int]:
-    """What a pod could leave behind, counted in here."""
-    processes = [path for path in Path("/proc").iterdir() if path.name.isdecimal()]
-    namespaces = set()
-    for process in processes:
-        for kind in ("net", "mnt", "pid", "uts", "ipc"):
-            try:
-                namespaces.add(os.readlink(process / "ns" / kind))
-            except OSError:
-                continue
-    with syscalls.visiting(NODE_NAMESPACE[0]):
-        cables = len(socket.if_nameindex())
-    mounts = Path("/proc/self/mountinfo").read_text().count("\n")
-    descriptors = len(os.listdir("/proc/self/fd"))
-    return {
-        "processes": len(processes), "namespaces": len(namespaces), "cables": cables, "mounts": mounts,
-        "descriptors": descriptors,
-    }  # fmt: skip
 
 
 NODE_NAMESPACE = ["/proc/self/ns/net"]
@@ -234,42 +197,51 @@ async def measure_network(make: Callable[[int], Network]) -> None:
             back.append(time.perf_counter() - started)
         show("connecting a pod", milliseconds(took))
         show("disconnecting it", milliseconds(back))
-        await asyncio.to_thread(measure_cuts, here.address, there.address)
+        await asyncio.to_thread(measure_faults, here.address, there.address)
     for network in (one, two):
         network.close()
 
 
-def measure_cuts(source: str, destination: str) -> None:
+def measure_faults(source: str, destination: str) -> None:
     from petset.cluster.network.faults import Faults
 
     faults = Faults(OWN_PLAN, Path(NODE_NAMESPACE[0]).parent)
+    ends = (source, destination)
+    calls: list[tuple[str, Callable[[], None]]] = [
+        ("cut, both ways", lambda: faults.cut(*ends)),
+        ("heal_cut", lambda: faults.heal_cut(*ends)),
+        ("limit", lambda: faults.limit(*ends, kbit_per_second=1000)),
+        ("heal_limit", lambda: faults.heal_limit(*ends)),
+        ("cut of two nodes", lambda: faults.cut(faults.node(1), faults.node(2))),
+        ("heal_all", faults.heal_all),
+        ("cut_node", lambda: faults.cut_node(3)),
+        ("heal_node", lambda: faults.heal_node(3)),
+    ]
     took: dict[str, list[float]] = {}
-    for _ in range(20):
-        for name, arguments in (
-            ("drop", (source, destination)), ("heal", (source, destination)), ("cut_node", (3,)), ("heal_node", (3,)),
-        ):  # fmt: skip
+    for _ in range(10):
+        for name, call in calls:
             started = time.perf_counter()
-            getattr(faults, name)(*arguments)
+            call()
             took.setdefault(name, []).append(time.perf_counter() - started)
     for name, seconds in took.items():
-        show(f"fault {name}", milliseconds(seconds))
+        show(f"fault: {name}", milliseconds(seconds))
 
 
 # -- both -----------------------------------------------------------------------------------------------------------
 
 
-def run(title: str, make: Callable[[int], Network], options: argparse.Namespace, *, churn: int) -> None:
+def run(title: str, make: Callable[[int], Network], options: argparse.Namespace) -> None:
     print(title, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(measure_network(make))
         network = make(1)
-        asyncio.run(measure_pods(network, Path(folder), pods=options.pods, churn=churn))
+        asyncio.run(measure_pods(network, Path(folder), pods=options.pods))
         network.close()
 
 
 def loopback(options: argparse.Namespace) -> None:
     plan: AddressPlan = loopback_plan(59)
-    run("loopback", lambda number: LoopbackNetwork(plan, number), options, churn=0)
+    run("loopback", lambda number: LoopbackNetwork(plan, number), options)
 
 
 def namespaces(options: argparse.Namespace) -> int:
@@ -281,7 +253,7 @@ def namespaces(options: argparse.Namespace) -> int:
         build_fabric(OWN_PLAN, fabric, node_count=3)
         NODE_NAMESPACE[0] = str(fabric / "node-1")
         print(f"fabric of 3 nodes: {(time.perf_counter() - started) * 1e3:.0f} ms")
-        run("namespaces", lambda number: NamespacesNetwork(OWN_PLAN, number, fabric), options, churn=options.churn)
+        run("namespaces", lambda number: NamespacesNetwork(OWN_PLAN, number, fabric), options)
         syscalls.unmount_tree(str(fabric))
     return 0
 
@@ -289,7 +261,6 @@ def namespaces(options: argparse.Namespace) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what namespaces cost.")
     parser.add_argument("--pods", type=int, default=30)
-    parser.add_argument("--churn", type=int, default=500)
     options = parser.parse_args()
     enclosed = Enclosure.open(lambda: namespaces(options)).wait()  # first: it needs a process without threads
     loopback(options)

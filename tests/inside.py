@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,9 @@ def own_network(node_number: int) -> NamespacesNetwork:
     return NamespacesNetwork(OWN_PLAN, node_number, Path(os.environ[FABRIC]))
 
 
-def _run(arguments: list[str]) -> int:
+@contextmanager
+def built_fabric() -> Iterator[Path]:
+    """A folder of one's own, with the fabric that `own_network` is of. Needs an enclosure."""
     from petset.cluster.network.fabric import build_fabric
 
     with tempfile.TemporaryDirectory() as folder:
@@ -39,9 +43,14 @@ def _run(arguments: list[str]) -> int:
         build_fabric(OWN_PLAN, fabric, node_count=NODE_COUNT)
         os.environ.update({FABRIC: str(fabric), "HOME": folder})
         try:
-            return int(pytest.main(["-p", "no:cacheprovider", f"--basetemp={folder}/tests", *arguments]))
+            yield Path(folder)
         finally:
             syscalls.unmount_tree(str(fabric))
+
+
+def _run(arguments: list[str]) -> int:
+    with built_fabric() as folder:
+        return int(pytest.main(["-p", "no:cacheprovider", f"--basetemp={folder}/tests", *arguments]))
 
 
 def main(arguments: list[str]) -> int:

@@ -41,6 +41,16 @@ class AddressPlan:
         return str(self.nodes.broadcast_address - 1)
 
     @property
+    def controller_address(self) -> str:
+        """Where the controllers' connections to the API server come from, so that they can be told from others."""
+        return str(self.nodes.broadcast_address - 2)
+
+    @property
+    def dns_client_address(self) -> str:
+        """The same of cluster DNS; its own clients know it as `dns_address`."""
+        return str(self.nodes.broadcast_address - 3)
+
+    @property
     def api_address(self) -> str:
         """The cluster IP of the `kubernetes` service."""
         return str(self.services.network_address + 1)

@@ -3,9 +3,9 @@
     control plane (the enclosure's own namespace)                namespace of node N: <folder>/node-N
       bridge `fabric` 172.18.255.254/16 ── veth `node-N` ═══ `eth0` 172.18.0.N/16
       routes 10.244.N.0/24 via 172.18.0.N                        default route via 172.18.255.254
-      10.96.0.10 on `lo`: cluster DNS                            bridge `pods` 10.244.N.1/24
-                                                                 every 10.96.0.0/12 address is local: the service
-                                                                 proxy binds them; DNS alone is routed on
+      on `lo`: 10.96.0.10 cluster DNS; 172.18.255.253, .252      bridge `pods` 10.244.N.1/24
+      for what controllers and DNS ask the API server            every 10.96.0.0/12 address is local: the service
+                                                                 proxy answers on them; DNS alone is routed on
 
 A namespace is kept by a file that it is mounted on, not by a process: a machine may die and boot again on the same
 cables, and a cable that is cut stays cut. Everything goes with the enclosure.
@@ -61,7 +61,8 @@ def _wire_control_plane(control_plane: IPRoute, plan: AddressPlan) -> None:
     _forward_packets()
     bridge = add_bridge(control_plane, FABRIC, plan.control_plane_address)
     control_plane.addr("add", index=bridge, address=plan.control_plane_address, prefixlen=plan.nodes.prefixlen)
-    control_plane.addr("add", index=_LOOPBACK_INDEX, address=plan.dns_address, prefixlen=32)
+    for address in (plan.dns_address, plan.controller_address, plan.dns_client_address):
+        control_plane.addr("add", index=_LOOPBACK_INDEX, address=address, prefixlen=32)
 
 
 def _wire_node(control_plane: IPRoute, plan: AddressPlan, folder: Path, number: int) -> None:

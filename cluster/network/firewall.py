@@ -1,148 +1,183 @@
 """Drops packets in one network namespace, by address: nftables over netlink, without the `nft` program.
 
-    table `petset` (ip)      chain `forward`   packets that this namespace routes
-                             chain `input`     packets for this namespace itself
-    table `petset` (bridge)  chain `forward`   packets between two ports of one of its bridges
+    table `petset-faults` (ip)      KIND-forward      packets that this namespace routes
+                                    KIND-input        packets for this namespace itself
+                                    KIND-output       packets of its own
+                                    KIND-prerouting   packets as they arrive, still with a cluster IP
+    table `petset-faults` (bridge)  KIND-forward      packets between two ports of one of its bridges
 
-A rule drops packets from a source to a destination, all of them or a random share; the other way round is a rule of
-its own. Rules are found again by what they say, so whoever opens the firewall of a namespace later can take back what
-another has put there. Not to be used on a thread with a running event loop.
+A rule drops packets that `Packets` describes, all of them or a random share. A packet meets a rule once: where the
+kernel shows bridged packets to the ip family too (br_netfilter), the bridge's own chain stays empty. Rules of one
+`kind` know nothing of another's; they are found again by what they say, so whoever opens the firewall of a namespace
+later can take back what another has put there. Not to be used on a thread with a running event loop.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Network
-from types import TracebackType
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.nfnetlink.nftsocket import NFT_MSG_GETRULE, nft_rule_msg
 from pyroute2.nftables.expressions import genex, verdict
+from pyroute2.nftables.main import NFTables
 
+from petset.cluster.network import nft
+from petset.cluster.network.crossings import Packets
 from petset.cluster.network.netlink import open_tables
 
-TABLE = "petset"
+TABLE = "petset-faults"
 
-_IP_FAMILY, _BRIDGE_FAMILY = 2, 7
-_CHAINS = ((_IP_FAMILY, "forward"), (_IP_FAMILY, "input"), (_BRIDGE_FAMILY, "forward"))
+_ALL_FAMILIES, _IP_FAMILY, _BRIDGE_FAMILY = 0, 2, 7
+_HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "output": 3}
+_BEFORE_TRANSLATION = -300
+_BRIDGE_SHOWS_IP = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 _DROP, _ACCEPT = 0, 1
-_REGISTER = 1
-_NETWORK_HEADER = 1
-_SOURCE_OFFSET, _DESTINATION_OFFSET = 12, 16
-_EQUAL, _LESS = 0, 2
+_IN_RANGE, _NOT_IN_RANGE = 0, 1
+_LESS = 2
 _RANDOM = 1
 _TO_NETWORK_ORDER = 1
 _SHARES = 2**16
 
 
+class _Rule(NamedTuple):
+    """A rule as it is in the kernel; `said` are the addresses that it asks for."""
+
+    family: int
+    chain: str
+    handle: int
+    said: list[Any]
+
+
+@contextmanager
+def open_firewall(kind: str) -> Iterator[Firewall]:
+    """Of this thread's network namespace."""
+    with open_tables(_ALL_FAMILIES) as tables:
+        yield Firewall(kind, tables)
+
+
 class Firewall:
-    """The firewall of this thread's network namespace. `with` opens it; closing it leaves the rules in place."""
+    """The rules of one `kind` in this thread's network namespace, which outlive it.
 
-    def __init__(self) -> None:
-        self._open = ExitStack()
-        self._tables = {
-            family: self._open.enter_context(open_tables(family)) for family in (_IP_FAMILY, _BRIDGE_FAMILY)
-        }
+    What it is told happens at once or, with an OSError, not at all.
+    """
 
-    def __enter__(self) -> Self:
-        """Raises OSError where the kernel has no nftables."""
-        try:
-            for table in self._tables.values():
-                table.table("add", name=TABLE)
-            for family, chain in _CHAINS:
-                self._tables[family].chain("add", table=TABLE, name=chain, hook=chain, type="filter", policy=_ACCEPT)
-        except NetlinkError as error:
-            self._open.close()
-            raise OSError(error.code, f"nftables: {error}") from error
-        return self
+    def __init__(self, kind: str, tables: NFTables) -> None:
+        self._kind = kind
+        self._tables = tables
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.close()
-
-    def drop(self, source: IPv4Network, destination: IPv4Network, share: float = 1.0) -> None:
-        """Drop packets from `source` to `destination`; `share`: of how many, 0 to 1. Raises OSError.
-
-        Replaces a rule about the same packets. Prefixes must be whole bytes (/8, /16, /24, /32).
-        """
-        self.take_back(source, destination)
-        match = _from_to(source, destination)
+    def drop(self, packets: Sequence[Packets], share: float = 1.0) -> None:
+        """Drop packets; `share`: of how many, 0 to 1. Replaces rules about the same packets."""
         chance = _by_chance(share) if share < 1.0 else []
-        for family, chain in _CHAINS:
-            self._ask(family, "add", chain, expressions=(match, chance, verdict(_DROP)))
+        places = [(family, hook, each) for each in packets for family, hook in _places(each)]
+        steps = [*self._chains((family, hook) for family, hook, _ in places), *self._removals(packets)]
+        for family, hook, each in places:
+            expressions = [*_match(each), *chance, *verdict(_DROP)]
+            steps.append(_step(family, "new rule", chain=f"{self._kind}-{hook}", expressions=expressions))
+        nft.transact(self._tables, steps)
 
-    def take_back(self, source: IPv4Network, destination: IPv4Network) -> None:
-        """Let packets from `source` to `destination` pass again. Raises OSError."""
-        said = _said_by(_from_to(source, destination))
-        for family, chain in _CHAINS:
-            for handle, addresses in self._rules(family, chain):
-                if addresses == said:
-                    self._ask(family, "del", chain, handle=handle)
+    def take_back(self, packets: Sequence[Packets]) -> None:
+        """Let packets pass again, as `drop` was told."""
+        if removals := list(self._removals(packets)):
+            nft.transact(self._tables, removals)
 
-    def take_back_all(self) -> None:
-        """Let everything pass again. Raises OSError."""
-        for family, chain in _CHAINS:
-            for handle, _ in self._rules(family, chain):
-                self._ask(family, "del", chain, handle=handle)
+    def _chains(self, places: Iterable[tuple[int, str]]) -> Iterator[nft.Message]:
+        wanted = dict.fromkeys(places)
+        for family in dict.fromkeys(family for family, _ in wanted):
+            yield _step(family, "new table", name=TABLE)
+        for family, hook in wanted:
+            priority = _BEFORE_TRANSLATION if hook == "prerouting" else 0
+            where = {"attrs": [["NFTA_HOOK_HOOKNUM", _HOOKS[hook]], ["NFTA_HOOK_PRIORITY", priority]]}
+            yield _step(
+                family, "new chain", name=f"{self._kind}-{hook}", hook=where, type="filter", policy=_ACCEPT
+            )  # fmt: skip
 
-    def _rules(self, family: int, chain: str) -> list[tuple[int, list[Any]]]:
-        """The handle of every rule, and the addresses that it compares with."""
-        found = []
-        for rule in self._tables[family].get_rules():
-            where = (rule.get("nfgen_family"), rule.get_attr("NFTA_RULE_TABLE"), rule.get_attr("NFTA_RULE_CHAIN"))
-            if where == (family, TABLE, chain):
+    def _removals(self, packets: Sequence[Packets]) -> Iterator[nft.Message]:
+        said = [_said_by(_match(each)) for each in packets]
+        for rule in self._rules():
+            if rule.chain.startswith(f"{self._kind}-") and rule.said in said:
+                yield _step(rule.family, "delete rule", chain=rule.chain, handle=rule.handle)
+
+    def _rules(self) -> Iterator[_Rule]:
+        asked = nft_rule_msg()
+        asked["attrs"] = [("NFTA_RULE_TABLE", TABLE)]  # not the many of services
+        for rule in self._tables.request_get(asked, NFT_MSG_GETRULE):
+            if rule.get_attr("NFTA_RULE_TABLE") == TABLE:
                 said = _said_by(rule.get_attr("NFTA_RULE_EXPRESSIONS"))
-                found.append((int(rule.get_attr("NFTA_RULE_HANDLE")), said))
-        return found
-
-    def _ask(self, family: int, command: str, chain: str, **what: Any) -> None:
-        try:
-            self._tables[family].rule(command, table=TABLE, chain=chain, **what)
-        except NetlinkError as error:
-            raise OSError(error.code, f"nftables: {error}") from error
+                handle = int(rule.get_attr("NFTA_RULE_HANDLE"))
+                yield _Rule(int(rule["nfgen_family"]), rule.get_attr("NFTA_RULE_CHAIN"), handle, said)
 
 
-def _from_to(source: IPv4Network, destination: IPv4Network) -> list[Any]:
-    return [*_address_is(_SOURCE_OFFSET, source), *_address_is(_DESTINATION_OFFSET, destination)]
+def forget_rules() -> None:
+    """Let everything pass again in this thread's network namespace, rules of every kind. Raises OSError."""
+    with open_tables(_ALL_FAMILIES) as tables:
+        steps = ("new table", "delete table")  # removing one that is not there would be an error
+        nft.transact(
+            tables, [_step(family, step, name=TABLE) for family in (_IP_FAMILY, _BRIDGE_FAMILY) for step in steps]
+        )
 
 
-def _address_is(offset: int, network: IPv4Network) -> list[Any]:
-    """The first bytes at this offset of the IP header are the network's prefix."""
-    if network.prefixlen % 8 or not network.prefixlen:
-        raise ValueError(f"{network}: the prefix must be a number of whole bytes")
-    size = network.prefixlen // 8
-    load = {"dreg": _REGISTER, "base": _NETWORK_HEADER, "offset": offset, "len": size}
-    return [genex("payload", load), _compare(_EQUAL, network.network_address.packed[:size])]
+def _step(family: int, what: str, **attributes: Any) -> nft.Message:
+    made = nft.message(what, **attributes if "table" in what else {"table": TABLE, **attributes})
+    made["nfgen_family"] = family
+    return made
+
+
+def _places(packets: Packets) -> list[tuple[int, str]]:
+    places = [(_IP_FAMILY, hook) for hook in packets.hooks]
+    if "forward" in packets.hooks and not _bridge_shows_ip():
+        places.append((_BRIDGE_FAMILY, "forward"))
+    return places
+
+
+def _bridge_shows_ip() -> bool:
+    """Whether packets between two ports of a bridge pass the ip family's chains as well, in this namespace."""
+    with suppress(FileNotFoundError):  # the kernel part that would do it is not there
+        return _BRIDGE_SHOWS_IP.read_text().strip() == "1"
+    return False
+
+
+def _match(packets: Packets) -> list[nft.Expression]:
+    source, destination = nft.source_address(nft.R0), nft.destination_address(nft.R0)
+    spared = [each for network in packets.not_from for each in (source, _ranged(network, _NOT_IN_RANGE))]
+    return [source, _ranged(packets.source, _IN_RANGE), destination, _ranged(packets.destination, _IN_RANGE), *spared]
+
+
+def _ranged(network: IPv4Network, operation: int) -> nft.Expression:
+    """The address in the register is one of the network's, or is not."""
+    first, last = (
+        {"attrs": [("NFTA_DATA_VALUE", address.packed)]}
+        for address in (network.network_address, network.broadcast_address)
+    )
+    return genex("range", {"sreg": nft.R0, "op": operation, "from_data": first, "to_data": last})
 
 
 def _by_chance(share: float) -> list[Any]:
     """True for this share of all packets."""
-    number = {"DREG": _REGISTER, "MODULUS": _SHARES, "TYPE": _RANDOM, "OFFSET": 0}
+    number = {"DREG": nft.R0, "MODULUS": _SHARES, "TYPE": _RANDOM, "OFFSET": 0}
     draw = {  # not genex: the attributes of `numgen` begin with NG
         "attrs": [
             ("NFTA_EXPR_NAME", "numgen"),
             ("NFTA_EXPR_DATA", {"attrs": [(f"NFTA_NG_{name}", value) for name, value in number.items()]}),
         ]
     }
-    turn = {"sreg": _REGISTER, "dreg": _REGISTER, "op": _TO_NETWORK_ORDER, "len": 4, "size": 4}
-    return [draw, genex("byteorder", turn), _compare(_LESS, round(share * _SHARES).to_bytes(4, "big"))]
+    turn = {"sreg": nft.R0, "dreg": nft.R0, "op": _TO_NETWORK_ORDER, "len": 4, "size": 4}
+    limit = {"attrs": [("NFTA_DATA_VALUE", round(share * _SHARES).to_bytes(4, "big"))]}
+    return [draw, genex("byteorder", turn), genex("cmp", {"sreg": nft.R0, "op": _LESS, "data": limit})]
 
 
-def _compare(operation: int, value: bytes) -> Any:
-    data = {"attrs": [("NFTA_DATA_VALUE", value)]}
-    return genex("cmp", {"sreg": _REGISTER, "op": operation, "data": data})
-
-
-def _said_by(expressions: list[Any]) -> list[tuple[int, bytes]]:
-    """Which header bytes a rule compares with what: the same for a rule that is written and one that is read."""
-    offsets: list[int] = []
-    said: list[tuple[int, bytes]] = []
+def _said_by(expressions: list[Any]) -> list[tuple[int, bool, bytes, bytes]]:
+    """Which addresses a rule asks for: the same for a rule that is written and one that is read."""
+    said: list[tuple[int, bool, bytes, bytes]] = []
+    offset = 0
     for expression in expressions:
         name, data = (value for _, value in expression["attrs"])
         values = dict(data["attrs"])
         if name == "payload":
-            offsets.append(values["NFTA_PAYLOAD_OFFSET"])
-        elif name == "cmp" and len(said) < len(offsets):
-            said.append((offsets[-1], bytes(values["NFTA_CMP_DATA"]["attrs"][0][1])))
+            offset = values["NFTA_PAYLOAD_OFFSET"]
+        elif name == "range":
+            first, last = (bytes(values[f"NFTA_RANGE_{end}_DATA"]["attrs"][0][1]) for end in ("FROM", "TO"))
+            said.append((offset, values["NFTA_RANGE_OP"] in (_IN_RANGE, "NFT_RANGE_EQ"), first, last))
     return said

@@ -4,6 +4,8 @@
                   ◀── "ok" + the socket ──                                the same socket for all
                   … connection held open for as long as the port is wanted; with the last one the port is free again
 
+    DNS forwarder ── "udp out\n" ──▶ lender: a fresh socket on the host's network, for this borrower alone and for good
+
 Whoever dies gives back what it had borrowed: the kernel closes its connections.
 """
 
@@ -19,9 +21,11 @@ HOST = "127.0.0.1"
 LENDER_SOCKET = "listeners.sock"
 """The lender's Unix socket, in the run folder. The supervisor's listener broker answers there."""
 
+
 _BACKLOG = 512
 _TIMEOUT_SECONDS = 2.0
 _ANSWER_BYTES = 64
+_OUTWARD = {"out": socket.AF_INET, "out6": socket.AF_INET6}
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
@@ -30,20 +34,36 @@ def borrow_host_port(lender: Path, port: int, kind: socket.SocketKind, resources
 
     Raises OSError as binding it would. Blocks for less than a millisecond, unless the lender is stuck.
     """
+    return _borrow(lender, f"{_name(kind)} {port}", resources)
+
+
+def borrow_outward_socket(lender: Path, host: str, *, kind: socket.SocketKind) -> socket.socket:
+    """A fresh non-blocking socket on the host's network, of the family that `host` needs: to reach it from there.
+
+    Raises OSError. Blocks for less than a millisecond, unless the lender is stuck.
+    """
+    with ExitStack() as at_once:
+        return _borrow(lender, f"{_name(kind)} {'out6' if ':' in host else 'out'}", at_once)
+
+
+def _borrow(lender: Path, request: str, resources: ExitStack) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with ExitStack() as undo:
         undo.enter_context(connection)
         connection.settimeout(_TIMEOUT_SECONDS)
         connection.connect(str(lender))
-        name = next(name for name, each in _KINDS.items() if each == kind)
-        connection.sendall(f"{name} {port}\n".encode())
+        connection.sendall(f"{request}\n".encode())
         answer, descriptors, _flags, _address = socket.recv_fds(connection, _ANSWER_BYTES, 1)
         if answer != b"ok" or not descriptors:
-            raise OSError(int(answer or 0), f"port {port} of the host cannot be had")
+            raise OSError(int(answer or 0), f"{request} of the host cannot be had")
         made = socket.socket(fileno=descriptors[0])
         made.setblocking(False)
         resources.push(undo.pop_all())
         return made
+
+
+def _name(kind: socket.SocketKind) -> str:
+    return next(name for name, each in _KINDS.items() if each == kind)
 
 
 @dataclass
@@ -67,6 +87,9 @@ class HostPortLender:
         kind = _KINDS.get(name)
         if kind is None:
             raise ValueError(f"not a port: {request!r}")
+        if family := _OUTWARD.get(port):
+            made = socket.socket(family, kind)
+            return made, made.close
         if request not in self._lent:
             self._lent[request] = _Lent(_bind(int(port), kind))
         self._lent[request].borrowers += 1

@@ -31,6 +31,7 @@ _SWITCHES = (
 )
 """Known reasons why a user other than root is refused: a file, the value that refuses, and how to say it."""
 
+_SOMEBODY = (IPv4Network("192.0.2.1"), IPv4Network("192.0.2.2"))
 _NOT_TRIED = "not tried: it needs what is refused above"
 
 
@@ -92,7 +93,8 @@ def _try_all(trials: Iterable[_Trial], answers: int) -> None:
             try:
                 trial.attempt(resources)
             except Exception as error:  # whatever goes wrong here is the answer
-                refusal = f"{error or type(error).__name__}{_hint()}"
+                reason = str(error).removeprefix(f"[Errno {getattr(error, 'errno', None)}] ")
+                refusal = f"{reason or type(error).__name__}{_hint()}"
             os.write(answers, json.dumps([trial.name, refusal]).encode() + b"\n")
             if refusal and trial.needed:
                 return
@@ -174,22 +176,34 @@ def _cables(_resources: ExitStack) -> None:
 
 
 def _firewall(_resources: ExitStack) -> None:
-    from petset.cluster.network.firewall import Firewall
+    from petset.cluster.network.crossings import Packets
+    from petset.cluster.network.firewall import open_firewall
 
-    with Firewall() as firewall:
-        firewall.drop(IPv4Network("192.0.2.1"), IPv4Network("192.0.2.2"), share=0.5)
+    with open_firewall("probe") as firewall:
+        firewall.drop([Packets(*_SOMEBODY)], share=0.5)
 
 
-def _delay(_resources: ExitStack) -> None:
-    from pyroute2.netlink.exceptions import NetlinkError
-
+def _limit(_resources: ExitStack) -> None:
+    from petset.cluster.network import shaping
     from petset.cluster.network.netlink import open_routes
 
     with open_routes() as here:
-        try:
-            here.tc("add", "netem", index=here.link_lookup(ifname="probe1")[0], delay=1000)
-        except NetlinkError as error:
-            raise OSError("this kernel is built without it") from error
+        shaping.limit(here, shaping.Line(here.link_lookup(ifname="probe1")[0], (_SOMEBODY,)), 1000)
+
+
+def _translation(_resources: ExitStack) -> None:
+    from petset.cluster.network.service_rules import ServiceRules
+
+    with ServiceRules(services=IPv4Network("192.0.2.0/25"), pods=IPv4Network("192.0.2.128/25")):
+        pass
+
+
+def _delay(_resources: ExitStack) -> None:
+    from petset.cluster.network import shaping
+    from petset.cluster.network.netlink import open_routes
+
+    with open_routes() as here:
+        shaping.delay(here, shaping.Line(here.link_lookup(ifname="probe1")[0], (_SOMEBODY,)), delay_ms=1)
 
 
 @dataclass(frozen=True)
@@ -209,5 +223,7 @@ _TRIALS = (
     _Trial("read-only binds", "read-only volume mounts", True, _read_only),
     _Trial("bridges and veth", "cables between nodes and pods", True, _cables),
     _Trial("nftables", "cutting pods and nodes off, losing packets", False, _firewall),
+    _Trial("htb and u32", "limiting bandwidth", False, _limit),
+    _Trial("address translation", "services through the kernel instead of a relay", False, _translation),
     _Trial("netem", "delaying packets", False, _delay),
 )

@@ -100,7 +100,7 @@ class NamespacesNetwork:
         except BaseException:
             self._addresses.release(key)
             raise
-        return PodNetwork(address, namespaces=stack.paths), stack
+        return PodNetwork(address, namespaces=stack.paths, shared_memory=str(stack.shared_memory)), stack
 
     async def _disconnect(self, stack: PodStack) -> None:
         await self._in_thread(lambda wirer: wirer.disconnect(stack))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.nfnetlink.nfctsocket import AsyncNFCTSocket, NFCTSocket
 from pyroute2.nftables.main import AsyncNFTables, NFTables
 
 
@@ -28,12 +29,28 @@ def open_tables(family: int) -> Iterator[NFTables]:
         yield tables
 
 
+@contextmanager
+def open_connections() -> Iterator[NFCTSocket]:
+    """The tracked connections of this thread's network namespace."""
+    with _own_loop() as loop, _Connections(loop) as connections:
+        yield connections
+
+
 class _Tables(NFTables):  # type: ignore[misc]  # pyroute2 has no types
     """NFTables (0.9) takes no event loop; this is its constructor, with one."""
 
     def __init__(self, family: int, loop: asyncio.AbstractEventLoop) -> None:
         self.asyncore = AsyncNFTables(nfgen_family=family)
         self.asyncore.use_event_loop = loop
+        self.asyncore.local.keep_event_loop = True
+        self.asyncore.event_loop.run_until_complete(self.asyncore.setup_endpoint())
+
+
+class _Connections(NFCTSocket):  # type: ignore[misc]  # pyroute2 has no types
+    """NFCTSocket, which else would open only at its first question, in whatever namespace its thread is by then."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.asyncore = AsyncNFCTSocket(use_event_loop=loop)
         self.asyncore.local.keep_event_loop = True
         self.asyncore.event_loop.run_until_complete(self.asyncore.setup_endpoint())
 

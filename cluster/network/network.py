@@ -20,12 +20,14 @@ class PodNetwork:
 
     `environment` is handed to programs that cannot be given a stack of their own (loopback: which address to bind).
     `namespaces` are what its processes must enter before anything else (`net`, `uts`, `ipc` -> path), good until the
-    pod is detached. A pod that has some also gets a root and a process tree of its own.
+    pod is detached. A pod that has some also gets a root and a process tree of its own. `shared_memory` is a folder in
+    memory that all its containers see as /dev/shm, as long as it is attached; without, each has one for itself.
     """
 
     address: str
     environment: dict[str, str] = field(default_factory=dict)
     namespaces: Mapping[str, str] = field(default_factory=dict)
+    shared_memory: str = ""
 
 
 class Network(Protocol):

@@ -1,0 +1,249 @@
+"""Services in the kernel: nftables rules of one node that send connections for a service to one of its endpoints.
+
+    table `petset-services`
+      chains `prerouting`, `output`    (address, protocol, port) ──map `frontends`──▶ a chain per frontend
+      chain `tcp 10.96.0.7:80`         the next number in turn ──map──▶ 10.244.1.2:8080          (the usual one)
+                                       the client ──map `affinity …`──▶ the endpoint it had, if that is still one
+                                                   └ else the next in turn, and remember it        (ClientIP affinity)
+      chain `postrouting`              whose answer would not come back this way gets this node's own address
+
+The kernel remembers each connection (connection tracking): only its first packet comes to these chains, and it goes on
+when its endpoint leaves. UDP flows of an endpoint that left are ended, as kube-proxy ends them. A frontend is changed
+in one transaction: no packet sees it half done. An address without a frontend is this machine's own and nobody listens
+there: refused at once.
+
+Pods see their clients' own addresses, apart from: a pod that reaches itself; clients on the node itself; node ports
+and load balancers with externalTrafficPolicy Cluster; and, where bridges do not call netfilter, pods of one node.
+
+Whoever opens the rules of a node begins with none. Netlink: not for a thread with a running event loop.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from petset.cluster.network import nft
+from petset.cluster.network.connections import UdpFlows
+from petset.cluster.network.netlink import open_tables
+
+TABLE = "petset-services"
+MAX_REMEMBERED = 65_535
+"""Clients with affinity to an endpoint of one frontend; another one is balanced as if it had none."""
+
+_FRONTENDS, _HAIRPINS = "frontends", "hairpins"
+_PREROUTING, _OUTPUT, _POSTROUTING = 0, 3, 4
+_DESTINATION_PRIORITY, _SOURCE_PRIORITY = -100, 100
+_HIDE_CLIENT = (0x4000).to_bytes(4, sys.byteorder)
+"""kube-proxy's masquerade mark."""
+_FRONTEND_KEY_BYTES = 12
+_PLACE_BYTES = 8
+_TURNS, _KNOWN = 10, 11
+"""The maps and sets without a name within one transaction."""
+_ELEMENTS_AT_ONCE = 500
+"""What one message holds with room to spare: the kernel's limit is 64 KiB."""
+_ADD, _RENEW, _REMOVE = 0, 1, 2
+_BRIDGE_CALLS = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+_PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP}
+
+Place = tuple[str, int]
+"""An address and a port."""
+NOWHERE: Place = ("0.0.0.0", 0)
+"""Asked for the flows to it, the kernel says whether it can tell of any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """Where clients connect to; `protocol` is TCP or UDP."""
+
+    address: str
+    port: int
+    protocol: str
+
+    @property
+    def chain(self) -> str:
+        return f"{self.protocol.lower()} {self.address}:{self.port}"
+
+    @property
+    def affinity(self) -> str:
+        return f"affinity {self.chain}"
+
+    @property
+    def key(self) -> bytes:
+        number = _PROTOCOLS[self.protocol].to_bytes(1, "big")
+        return IPv4Address(self.address).packed + _padded(number) + _padded(self.port.to_bytes(2, "big"))
+
+
+class ServiceRules:
+    """The rules of this thread's network namespace; `with` opens them."""
+
+    def __init__(self, *, services: IPv4Network, pods: IPv4Network) -> None:
+        """`services`: where cluster IPs are, `pods`: the range of this node's pods."""
+        self._services = services
+        self._pods = pods
+        self._affinity_seconds: dict[Front, int] = {}
+        """Of every frontend that there is."""
+        self._open = ExitStack()
+        self._tables = self._open.enter_context(open_tables(nft.IPV4))
+        self._flows = self._open.enter_context(UdpFlows())
+
+    def __enter__(self) -> Self:
+        """Raises OSError where the kernel cannot translate addresses."""
+        try:
+            nft.transact(self._tables, self._foundations())
+            self._flows.end(*NOWHERE, keep=())
+        except OSError:
+            self._open.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leaves the rules in force, as kube-proxy does."""
+        self._open.close()
+
+    def put(
+        self, front: Front, targets: tuple[Place, ...], *, affinity_seconds: int = 0, hides_clients: bool = False
+    ) -> None:
+        """Send further connections for a frontend to these targets, in turn. Raises OSError: nothing changed.
+
+        `affinity_seconds`: how long a silent client keeps its target; another value forgets who has which.
+        `hides_clients`: targets see this node's address, so that answers come back through it.
+        """
+        steps = [] if front in self._affinity_seconds else [nft.message("new chain", table=TABLE, name=front.chain)]
+        steps.append(nft.message("delete rule", table=TABLE, chain=front.chain))
+        before = self._affinity_seconds.get(front, 0)
+        if before != affinity_seconds:
+            steps += _change_affinity(front, before, affinity_seconds)
+        steps += self._rules(front, targets, affinity_seconds > 0, hides_clients)
+        if front not in self._affinity_seconds:
+            steps.append(nft.elements("new elements", TABLE, _FRONTENDS, [(front.key, front.chain)]))
+        nft.transact(self._tables, steps)
+        self._affinity_seconds[front] = affinity_seconds
+        self._end_flows(front, targets)
+
+    def remove(self, front: Front) -> None:
+        """Answer no longer; connections go on. Raises OSError."""
+        steps = [
+            nft.elements("delete elements", TABLE, _FRONTENDS, [(front.key, None)]),
+            nft.message("delete rule", table=TABLE, chain=front.chain),
+            nft.message("delete chain", table=TABLE, name=front.chain),
+            *_change_affinity(front, self._affinity_seconds[front], 0),
+        ]
+        nft.transact(self._tables, steps)
+        del self._affinity_seconds[front]
+        self._end_flows(front, ())
+
+    def _end_flows(self, front: Front, targets: tuple[Place, ...]) -> None:
+        if front.protocol == "UDP":
+            self._flows.end(front.address, front.port, keep=targets)
+
+    def _foundations(self) -> Iterator[nft.Message]:
+        """A table of our own with nothing in it but the ways in and out."""
+        yield nft.message("new table", name=TABLE)
+        yield nft.message("delete table", name=TABLE)
+        yield nft.message("new table", name=TABLE)
+        yield nft.new_set(TABLE, _FRONTENDS, key_bytes=_FRONTEND_KEY_BYTES, flags={nft.MAP}, id=1)
+        yield nft.new_set(TABLE, _HAIRPINS, key_bytes=_PLACE_BYTES, flags=set(), id=2)
+        yield nft.elements("new elements", TABLE, _HAIRPINS, ((each.packed * 2, None) for each in self._pods.hosts()))
+        entry = [
+            nft.destination_address(nft.R0),
+            nft.transport_protocol(nft.R1),
+            nft.destination_port(nft.R2),
+            nft.look_up(_FRONTENDS, nft.R0, into=nft.VERDICT),
+        ]
+        for name, number in (("prerouting", _PREROUTING), ("output", _OUTPUT)):
+            yield nft.base_chain(TABLE, name, number=number, priority=_DESTINATION_PRIORITY)
+            yield _rule(name, entry)
+        yield nft.base_chain(TABLE, "postrouting", number=_POSTROUTING, priority=_SOURCE_PRIORITY)
+        for hidden in self._hidden():
+            yield _rule("postrouting", [*hidden, nft.masquerade()])
+
+    def _hidden(self) -> Iterator[list[nft.Expression]]:
+        """Whose address must not be seen, because answers to it would not come back through this node."""
+        yield [nft.load_mark(nft.R0), nft.masked(nft.R0, _HIDE_CLIENT), nft.equal(nft.R0, _HIDE_CLIENT)]
+        # Connections of the node itself: it takes the service's own address for their source.
+        yield [
+            nft.source_address(nft.R0),
+            nft.masked(nft.R0, self._services.netmask.packed),
+            nft.equal(nft.R0, self._services.network_address.packed),
+        ]
+        yield [nft.source_address(nft.R0), nft.destination_address(nft.R1), nft.look_up(_HAIRPINS, nft.R0)]
+        if not _bridges_call():
+            # Two pods of one bridge answer each other directly.
+            mask, network = self._pods.netmask.packed, self._pods.network_address.packed
+            yield [
+                nft.source_address(nft.R0), nft.masked(nft.R0, mask), nft.equal(nft.R0, network),
+                nft.destination_address(nft.R0), nft.masked(nft.R0, mask), nft.equal(nft.R0, network),
+            ]  # fmt: skip
+
+    def _rules(
+        self, front: Front, targets: tuple[Place, ...], is_sticky: bool, hides_clients: bool
+    ) -> Iterator[nft.Message]:
+        """The chain of a frontend, and the maps that it looks into."""
+        places = [IPv4Address(address).packed + _padded(port.to_bytes(2, "big")) for address, port in targets]
+        numbered = ((number.to_bytes(4, sys.byteorder), place) for number, place in enumerate(places))
+        yield from _anonymous(_TURNS, numbered, is_map=True)
+        mark = [nft.constant(nft.R0, _HIDE_CLIENT), nft.store_mark(nft.R0)] if hides_clients else []
+        memory: list[nft.Expression] = []
+        if is_sticky:
+            yield from _anonymous(_KNOWN, ((place, None) for place in places), is_map=False)
+            known = [
+                nft.source_address(nft.R0),
+                nft.look_up(front.affinity, nft.R0, into=nft.R4),
+                nft.look_up("__set%d", nft.R4, id=_KNOWN),
+                nft.remember(_RENEW, front.affinity, nft.R0, data=nft.R4),
+            ]
+            yield _rule(front.chain, [*mark, *known, nft.send_to(nft.R4, nft.R5)])
+            memory = [
+                nft.source_address(nft.R0),
+                nft.remember(_REMOVE, front.affinity, nft.R0, data=nft.R4),
+                nft.remember(_ADD, front.affinity, nft.R0, data=nft.R4),
+            ]
+        choice = [nft.in_turn(nft.R1, len(places)), nft.look_up("__map%d", nft.R1, into=nft.R4, id=_TURNS)]
+        yield _rule(front.chain, [*mark, *choice, *memory, nft.send_to(nft.R4, nft.R5)])
+
+
+def _change_affinity(front: Front, before_seconds: int, seconds: int) -> Iterator[nft.Message]:
+    """Forget which client has which target; and, with seconds, begin to remember."""
+    if before_seconds:
+        yield nft.message("delete set", table=TABLE, name=front.affinity)
+    if seconds:
+        yield nft.new_set(
+            TABLE, front.affinity, key_bytes=nft.REGISTER_BYTES, data_bytes=_PLACE_BYTES, timeout_seconds=seconds,
+            flags={nft.MAP, nft.TIMEOUT, nft.DYNAMIC}, max_elements=MAX_REMEMBERED, id=1,
+        )  # fmt: skip
+
+
+def _anonymous(id: int, pairs: Iterable[tuple[bytes, bytes | None]], *, is_map: bool) -> Iterator[nft.Message]:
+    """A constant set or map that belongs to the rule which looks into it, and ends with it."""
+    flags = {nft.ANONYMOUS, nft.CONSTANT} | ({nft.MAP} if is_map else set())
+    name, key_bytes, data_bytes = ("__map%d", 4, _PLACE_BYTES) if is_map else ("__set%d", _PLACE_BYTES, 0)
+    yield nft.new_set(TABLE, name, key_bytes=key_bytes, data_bytes=data_bytes, flags=flags, id=id)
+    kept = list(pairs)
+    for start in range(0, len(kept), _ELEMENTS_AT_ONCE):
+        yield nft.elements("new elements", TABLE, name, kept[start : start + _ELEMENTS_AT_ONCE], id=id)
+
+
+def _rule(chain: str, expressions: list[nft.Expression]) -> nft.Message:
+    return nft.message("new rule", table=TABLE, chain=chain, expressions=expressions)
+
+
+def _padded(field: bytes) -> bytes:
+    return field.ljust(nft.REGISTER_BYTES, b"\0")
+
+
+def _bridges_call() -> bool:
+    """Whether packets that a bridge of this namespace carries from port to port pass these chains too."""
+    try:
+        return _BRIDGE_CALLS.read_text().strip() == "1"
+    except OSError:
+        return False
