@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -25,12 +26,14 @@ from random import Random, SystemRandom
 from petset.cluster.api.objects import Object
 from petset.cluster.control.client import Client
 from petset.cluster.control.informer import Informer
+from petset.cluster.network.upstreams import Upstream
 from petset.dns.answers import Answers, Authority
 from petset.dns.cache import WireCache
 from petset.dns.datagrams import Address, Loop, Source, answer_one_by_one
 from petset.dns.directory import KINDS, Directory, Reader
-from petset.dns.forwarder import Forwarder, Upstream
+from petset.dns.forwarder import Forwarder
 from petset.dns.names import cluster_zone
+from petset.dns.outward import OutwardNames, OutwardQuestion
 from petset.dns.responder import Responder, Transport
 from petset.dns.server import SocketMaker, bind, make_host_socket, serve
 
@@ -45,8 +48,9 @@ class DnsAgent:
 
     `addresses` are the server's own, as its clients know them (the cluster IP of kube-dns): the zone's NS record
     names the service that has one of them. Port 0 is any free port; `listening` tells which. Negative answers may be
-    kept for `negative_ttl_seconds`, as long as others when it is not given. Names of other zones are asked of
-    `upstreams`, and REFUSED when there are none.
+    kept for `negative_ttl_seconds`, as long as others when it is not given. For `cache_seconds` an answer by UDP stays
+    as it was first given (cache.py), at most for its time to live. Names of other zones are asked of
+    `upstreams`, by sockets of their own kind, and REFUSED when there are none.
     Raises ValueError for a domain or a time to live that cannot work.
     """
 
@@ -61,24 +65,32 @@ class DnsAgent:
         ttl_seconds: int = DEFAULT_TTL_SECONDS,
         negative_ttl_seconds: int | None = None,
         make_socket: SocketMaker = make_host_socket,
+        make_upstream_socket: SocketMaker = make_host_socket,
         loop: Loop = answer_one_by_one,
+        cache_seconds: int = 0,
         upstreams: Sequence[Upstream] = (),
         chance: Random | None = None,
     ) -> None:
         negative_ttl_seconds = ttl_seconds if negative_ttl_seconds is None else negative_ttl_seconds
-        for seconds in (ttl_seconds, negative_ttl_seconds):
+        for seconds in (ttl_seconds, negative_ttl_seconds, cache_seconds):
             if not 0 <= seconds <= MAX_TTL_SECONDS:
                 raise ValueError(f"DNS time to live {seconds}: give 0 to {MAX_TTL_SECONDS} seconds")
         self.synced = asyncio.Event()
         """Set once every existing object is in the directory: from now on a missing name does not exist."""
         self.directory = Directory()
         zone = cluster_zone(domain)
-        self._forwarder = Forwarder(upstreams, zone=zone, make_socket=make_socket, chance=chance or SystemRandom())
+        self._forwarder = Forwarder(
+            upstreams, zone=zone, make_socket=make_upstream_socket, chance=chance or SystemRandom()
+        )
         authority = Authority(zone, tuple(addresses), ttl_seconds, negative_ttl_seconds)
         self._lock = threading.Lock()
-        self._responder = Responder(Answers(self.directory, authority).answer)
+        answers = Answers(self.directory, authority)
+        self._responder = Responder(answers.answer)
+        self._outward = OutwardNames(answers, self._forwarder)
         reader = Reader(self.directory)
-        self._cache = WireCache(Responder(Answers(reader, authority).answer), reader)
+        self._cache = WireCache(
+            Responder(Answers(reader, authority).answer), reader, keep_seconds=cache_seconds, now=time.monotonic
+        )
         self._informers = [Informer(client, kind) for kind in KINDS]
         for informer in self._informers:
             informer.subscribe(partial(self._feed, informer.kind))
@@ -86,6 +98,7 @@ class DnsAgent:
         self._port = port
         self._make_socket = make_socket
         self._loop = loop
+        self._cache_seconds = cache_seconds
         self._bound = asyncio.Event()
 
     async def listening(self) -> int:
@@ -108,27 +121,44 @@ class DnsAgent:
     async def _answer_stream(self, packet: bytes) -> bytes | None:
         if self._forwarder.takes(packet):
             return await self._forwarder.answer(packet, Transport.TCP)
+        if (question := self._outward_question(packet)) and (response := await question.answer(Transport.TCP)):
+            return response
         with self._lock:
             return self._responder(packet, Transport.TCP)
+
+    def _outward_question(self, packet: bytes) -> OutwardQuestion | None:
+        """Called by any thread."""
+        if not self._forwarder.has_upstreams:
+            return None
+        with self._lock:
+            return self._outward.read(packet)
 
     def _datagram_source(self, bound: socket.socket, tasks: asyncio.TaskGroup) -> Source:
         """What the UDP thread answers from. Questions for others it leaves to the event loop."""
         events = asyncio.get_running_loop()
 
-        async def forward(packet: bytes, client: Address) -> None:
-            response = await self._forwarder.answer(packet, Transport.UDP)
-            with suppress(OSError):
-                bound.sendto(response, client)
+        async def forward(packet: bytes, client: Address, question: OutwardQuestion | None) -> None:
+            if question is None:
+                response: bytes | None = await self._forwarder.answer(packet, Transport.UDP)
+            else:
+                response = await question.answer(Transport.UDP) or own(packet)
+            if response:
+                with suppress(OSError):
+                    bound.sendto(response, client)
 
-        def start(packet: bytes, client: Address) -> None:
-            tasks.create_task(forward(packet, client), name="dns forward")
+        def start(packet: bytes, client: Address, question: OutwardQuestion | None) -> None:
+            tasks.create_task(forward(packet, client, question), name="dns forward")
 
-        def answer(packet: bytes, client: Address) -> bytes | None:
-            if self._forwarder.takes(packet):
-                events.call_soon_threadsafe(start, packet, client)
-                return None
+        def own(packet: bytes) -> bytes | None:
             with self._lock:
                 return self._cache.answer(packet)
+
+        def answer(packet: bytes, client: Address) -> bytes | None:
+            question = self._outward_question(packet)
+            if question or self._forwarder.takes(packet):
+                events.call_soon_threadsafe(start, packet, client, question)
+                return None
+            return own(packet)
 
         return Source(self._cache.hot, answer)
 
@@ -139,6 +169,15 @@ class DnsAgent:
                 self._cache.forget(self.directory.put({**new, "kind": kind}))
             elif old is not None:
                 self._cache.forget(self.directory.discard({**old, "kind": kind}))
+        if self._cache_seconds:
+            self._forget_in_time()
+
+    def _forget_in_time(self) -> None:
+        """Drop what a change made wrong, and come back for what is to be kept for a while yet."""
+        with self._lock:
+            due = self._cache.forget_overdue()
+        if due is not None:
+            asyncio.get_running_loop().call_later(max(due - time.monotonic(), 0.0), self._forget_in_time)
 
     async def _watch_for_sync(self) -> None:
         for informer in self._informers:

@@ -11,7 +11,8 @@ win. An answer depends only on the lower-case name, the type and what it read in
 the state that it was made from.
 
 A name outside the served zones is REFUSED (forwarder.py takes such questions before, when there is somebody to ask).
-Left out: an ExternalName that leaves the zones is NODATA, as CoreDNS answers when its upstream is silent.
+An ExternalName that leaves the zones is NODATA (outward.py takes such questions before, likewise), as CoreDNS answers
+when its upstream is silent.
 """
 
 from __future__ import annotations
@@ -101,6 +102,12 @@ class Answers:
         # NODATA, perhaps at the end of an alias (RFC 2308 section 2.2: the SOA says for how long).
         return Answer(Rcode.NOERROR, found.records, authority=(self._start_of_authority(zone),))
 
+    def outward(self, name: Name) -> tuple[Record, ...]:
+        """The CNAMEs of an ExternalName that leads out of the served zones; () for every other name."""
+        target = self._alias_of(name)
+        aliases = self._aliases(name, target) if target else ()
+        return aliases if aliases and zone_of(_target(aliases), self._zone) is None else ()
+
     def _find(self, name: Name, type_: int) -> Found | None:
         match parse(name, self._zone):
             case ServiceName(namespace, service):
@@ -169,23 +176,32 @@ class Answers:
         """An ExternalName: its CNAME, and for addresses what lies at the end of the chain."""
         if target is None:
             return NO_NAME  # An address, or no domain name: nothing to alias.
-        aliases = [Record(name, self._ttl_seconds, CNAME(target))]
         if type_ == Type.CNAME:
-            return Found(tuple(aliases))
-        if type_ not in (Type.A, Type.AAAA):
+            return Found((self._alias(name, target),))
+        aliases = self._aliases(name, target) if type_ in (Type.A, Type.AAAA) else ()
+        if not aliases:
             return NO_DATA
+        end = _target(aliases)
+        # NODATA, the CNAME dropped, for a target that nobody here can resolve.
+        if zone_of(end, self._zone) is None:
+            return NO_DATA
+        found = self._find(end, type_)
+        if found is None:
+            return NO_DATA if self._directory.synced else NO_NAME
+        return Found((*aliases, *found.records))
+
+    def _aliases(self, name: Name, target: Name) -> tuple[Record, ...]:
+        """The CNAMEs from a name to the first target that is no alias of ours; () for a loop, or as good as one."""
+        aliases = [self._alias(name, target)]
         while (following := self._alias_of(target)) is not None:
-            aliases.append(Record(target, self._ttl_seconds, CNAME(following)))
+            aliases.append(self._alias(target, following))
             target = following
             if len(aliases) > MAX_ALIASES:
-                return NO_DATA  # A loop, or as good as one.
-        # NODATA, the CNAME dropped, for a target that nobody here can resolve.
-        if zone_of(target, self._zone) is None:
-            return NO_DATA
-        end = self._find(target, type_)
-        if end is None:
-            return NO_DATA if self._directory.synced else NO_NAME
-        return Found((*aliases, *end.records))
+                return ()
+        return tuple(aliases)
+
+    def _alias(self, name: Name, target: Name) -> Record:
+        return Record(name, self._ttl_seconds, CNAME(target))
 
     def _alias_of(self, name: Name) -> Name | None:
         """The target, if this is the name of an ExternalName service."""
@@ -284,3 +300,10 @@ class Answers:
             minimum_seconds=self._authority.negative_ttl_seconds,
         )
         return Record(zone, min(self._authority.negative_ttl_seconds, MAX_SOA_TTL_SECONDS), soa)
+
+
+def _target(aliases: tuple[Record, ...]) -> Name:
+    """Where a chain of CNAMEs ends."""
+    last = aliases[-1].data
+    assert isinstance(last, CNAME)
+    return last.target

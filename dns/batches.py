@@ -24,7 +24,7 @@ import socket
 import sys
 import threading
 
-from petset.dns.datagrams import MAX_QUERY_BYTES, Address, Source
+from petset.dns.datagrams import MAX_QUERY_BYTES, Address, Loop, Source, answer_one_by_one
 
 BATCH = 64
 _SLOT_BYTES = MAX_QUERY_BYTES
@@ -67,6 +67,18 @@ def has_batches() -> bool:
         sys.platform == "linux" and sys.maxsize > 2**32 and platform.python_implementation() == "CPython"
         and hasattr(ctypes.CDLL(None), "recvmmsg")
     )  # fmt: skip
+
+
+def configured_loop(name: str) -> Loop:
+    """The loop of a setting: `portable`, `batched`, or `auto` (batched where it works). Raises ValueError."""
+    match name:
+        case "portable":
+            return answer_one_by_one
+        case "batched":
+            return answer_in_batches
+        case "auto":
+            return answer_in_batches if has_batches() else answer_one_by_one
+    raise ValueError(f"no such DNS loop: {name!r}")
 
 
 def answer_in_batches(bound: socket.socket, source: Source, stop: threading.Event) -> None:

@@ -10,7 +10,11 @@
 
 Guarantees: a response from here is one that the Responder gives for the same packet (only an SOA's serial may be of
 the older state that the answer was made from), and nothing is answered from an entry once `forget` was told of a
-change that it depends on. Packets that are not plain queries go to the Responder each time.
+change that it depends on, unless it is to be kept. Packets that are not plain queries go to the Responder each time.
+
+With `keep_seconds`, an answer once given stays for that long, but not longer than its own time to live, whatever
+changes: what CoreDNS' cache plugin does in real clusters, where a peer that was asked for too early does not exist for
+a while. `forget_overdue` drops it then.
 
 Addresses take turns: an entry holds up to MAX_TURNS orders of an answer, each written when its turn first comes.
 
@@ -20,8 +24,9 @@ search lists, and what is asked often is back at its next question. Not thread-s
 
 from __future__ import annotations
 
+import heapq
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import cycle, repeat
 from typing import NamedTuple
@@ -66,13 +71,17 @@ class _Entry:
     packets: Iterator[bytes]
     topics: frozenset[Topic]
     weight: int
+    keep_until: float = 0.0
     hot_keys: list[bytes] = field(default_factory=list)
 
 
 class WireCache:
-    """Responses over UDP. `responder` answers from `reader`, or as the reader does."""
+    """Responses over UDP. `responder` answers from `reader`, or as the reader does; `now` is in seconds."""
 
-    def __init__(self, responder: Responder, reader: Reader, *, max_packets: int = MAX_PACKETS) -> None:
+    def __init__(
+        self, responder: Responder, reader: Reader, *, max_packets: int = MAX_PACKETS,
+        keep_seconds: float = 0.0, now: Callable[[], float] = lambda: 0.0,
+    ) -> None:  # fmt: skip
         self.hot: dict[bytes, Iterator[bytes]] = {}
         """`packet[2:]` to the `response[2:]` that is next: always this one object, for loops that keep it."""
         self._responder = responder
@@ -81,6 +90,10 @@ class WireCache:
         self._entries: dict[Key, _Entry] = {}
         self._keys_of: dict[Topic, set[Key]] = {}
         self._packet_count = 0
+        self._keep_seconds = keep_seconds
+        self._now = now
+        self._overdue: list[tuple[float, Key]] = []
+        """When to drop what a change has made wrong, the earliest first."""
 
     def __len__(self) -> int:
         """Packets kept."""
@@ -109,12 +122,25 @@ class WireCache:
         return b"".join((packet[:_ID_BYTES], response[:start], plain.question, response[start + len(plain.question) :]))
 
     def forget(self, topics: Iterable[Topic]) -> None:
-        """Drop every answer that read one of these."""
+        """Drop every answer that read one of these, at once or when it has been kept for long enough."""
+        now = self._now()
         for topic in topics:
             for key in self._keys_of.pop(topic, ()):
-                self._drop(key)
+                entry = self._entries.get(key)
+                if entry is not None and entry.keep_until > now:
+                    heapq.heappush(self._overdue, (entry.keep_until, key))
+                else:
+                    self._drop(key)
+
+    def forget_overdue(self) -> float | None:
+        """Drop what was kept for long enough; when to call this again, None for not before the next `forget`."""
+        now = self._now()
+        while self._overdue and self._overdue[0][0] <= now:
+            self._drop(heapq.heappop(self._overdue)[1])
+        return self._overdue[0][0] if self._overdue else None
 
     def clear(self) -> None:
+        self._overdue.clear()
         self.hot.clear()
         self._entries.clear()
         self._keys_of.clear()
@@ -141,6 +167,8 @@ class WireCache:
         entry = _entry(
             replace(query, question=plain.key[0]), answer, limit_bytes=plain.limit_bytes, topics=self._reader.take()
         )
+        if self._keep_seconds:
+            entry.keep_until = self._now() + min(self._keep_seconds, _life_seconds(answer))
         self._make_room(entry.weight)
         self._entries[plain.key] = entry
         self._packet_count += entry.weight
@@ -203,3 +231,8 @@ def _entry(query: wire.Query, answer: Answer, *, limit_bytes: int, topics: froze
     kept = min(turns, MAX_TURNS)
     # Written one by one, and kept by `cycle`: most answers are forgotten before every order was asked for.
     return _Entry(cycle(write(step * turns // kept) for step in range(kept)), topics, weight=kept)
+
+
+def _life_seconds(answer: Answer) -> int:
+    """For how long the answer may be kept (RFC 2308: a negative one for as long as its SOA)."""
+    return min((record.ttl_seconds for record in answer.answer + answer.authority), default=0)

@@ -7,22 +7,19 @@ By the transport that the client chose, so a cut response makes it come back by 
 the kernel's choice for each query: an answer cannot be guessed by somebody who does not see the question. Nothing is
 kept. No upstream that answers is SERVFAIL, and so is every query beyond MAX_PENDING.
 
-Without upstreams such questions are REFUSED (answers.py). Left out: health checks, and following an ExternalName out
-of the cluster, which stays NODATA.
+Without upstreams such questions are REFUSED (answers.py). An ExternalName that leads out of the cluster is outward.py's
+part. Left out: health checks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
-from ipaddress import ip_address
-from pathlib import Path
 from random import Random
 
+from petset.cluster.network.upstreams import Upstream
 from petset.dns import wire
 from petset.dns.names import Name, zone_of
 from petset.dns.records import Rcode
@@ -31,32 +28,10 @@ from petset.dns.server import SocketMaker
 
 UPSTREAM_SECONDS = 2.0
 MAX_PENDING = 256
-DNS_PORT = 53
 _ID_BYTES = 2
 _RECURSION_DESIRED = 0x0100
-_NAMESERVER = re.compile(r"^\s*nameserver\s+(\S+)", re.MULTILINE)
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Upstream:
-    """A name server to ask."""
-
-    address: str
-    port: int = DNS_PORT
-
-
-def configured_upstreams(text: str, resolv_conf: Path) -> tuple[Upstream, ...]:
-    """From `192.0.2.1,192.0.2.2:5353`; `host` stands for the name servers of a resolv.conf, "" for none.
-
-    Raises ValueError for what is no address, OSError when there is no such file.
-    """
-    found: list[Upstream] = []
-    for each in filter(None, text.split(",")):
-        texts = _NAMESERVER.findall(resolv_conf.read_text()) if each == "host" else [each]
-        found += map(_read_upstream, texts)
-    return tuple(found)
 
 
 class Forwarder:
@@ -85,8 +60,12 @@ class Forwarder:
             return False
         return bool(header.flags & _RECURSION_DESIRED) and zone_of(query.name, self._zone) is None
 
+    @property
+    def has_upstreams(self) -> bool:
+        return bool(self._upstreams)
+
     async def answer(self, packet: bytes, transport: Transport) -> bytes:
-        """The response to a packet that `takes` said yes to."""
+        """The upstreams' response to a well-formed query, with the query's own id; SERVFAIL when there is none."""
         if self._pending >= self._max_pending:
             return _failure(packet)
         self._pending += 1
@@ -134,14 +113,6 @@ class Forwarder:
         if not _answers(response, query):
             raise ConnectionError("it answered another question")
         return response
-
-
-def _read_upstream(text: str) -> Upstream:
-    address, _, port = text.rpartition(":") if text.count(":") == 1 else (text, "", "")
-    try:
-        return Upstream(str(ip_address(address)), int(port or DNS_PORT))
-    except ValueError:
-        raise ValueError(f"DNS upstream {text!r}: give an address, or address:port for IPv4") from None
 
 
 def _answers(response: bytes, query: bytes) -> bool:

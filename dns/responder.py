@@ -54,7 +54,7 @@ class Responder:
         except wire.MalformedQuery:
             return wire.write_error(header, Rcode.FORMERR)
         answer = rotated(self.answer(query), next(self._turns))
-        return wire.write_response(query, answer, limit_bytes=_limit_bytes(query, transport))
+        return wire.write_response(query, answer, limit_bytes=limit_bytes(query, transport))
 
     def answer(self, query: wire.Query) -> Answer:
         """The answer to a well-formed query, its records in their first order."""
@@ -81,7 +81,8 @@ def rotated(answer: Answer, turn: int) -> Answer:
     return replace(answer, answer=_turned(answer.answer, turn), additional=_turned(answer.additional, turn))
 
 
-def _limit_bytes(query: wire.Query, transport: Transport) -> int:
+def limit_bytes(query: wire.Query, transport: Transport) -> int:
+    """How long the response may be."""
     if transport is Transport.TCP:
         return wire.MAX_STREAM_BYTES
     return wire.datagram_limit_bytes(query.edns.payload_bytes if query.edns else 0)

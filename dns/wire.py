@@ -65,6 +65,10 @@ class Header:
         return bool(self.flags & _QR)
 
     @property
+    def is_cut(self) -> bool:
+        return bool(self.flags & _TC)
+
+    @property
     def opcode(self) -> int:
         return (self.flags & _OPCODE_MASK) >> _OPCODE_SHIFT
 

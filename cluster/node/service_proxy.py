@@ -1,11 +1,11 @@
 """A node's service proxy: it answers on every cluster IP, node port and load balancer address (kube-proxy's part).
 
-    API server ──list, watch──▶ informers ──▶ ServiceTable ──▶ frontends of one Service ──▶ open, update, close
-                                Service, EndpointSlice                                       TcpListener, UdpFrontend
+    API server ──list, watch──▶ informers ──▶ ServiceTable ──▶ frontends of one Service ──▶ Forwarding: open, update,
+                                Service, EndpointSlice                                      close
 
-Connections go to ready endpoints only, each in turn. A Service without endpoints is not listened for: its clients are
+Connections go to ready endpoints only, each in turn. A Service without endpoints is not answered for: its clients are
 refused at once. An endpoint that leaves gets no further connections; those that it has go on. When the API server is
-away, the proxy goes on with what it last saw.
+away, the proxy goes on with what it last saw. Who carries the packets is the Forwarding's part (service_forwarding.py).
 
 A port that cannot be had (privileged, taken) costs that port alone: an Event on the Service and a line in the log
 say so, and it is tried again every RETRY_SECONDS.
@@ -16,8 +16,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 
@@ -26,27 +24,13 @@ from petset.cluster.control.client import Client
 from petset.cluster.control.events import EventRecorder
 from petset.cluster.control.informer import Informer
 from petset.cluster.control.writes import Record
-from petset.cluster.network.network import Network
-from petset.cluster.node.service_sockets import ServiceSockets
-from petset.cluster.node.service_table import KINDS, Backends, Frontend, Key, ServiceTable
-from petset.cluster.node.service_tcp import Relays, TcpListener
-from petset.cluster.node.service_udp import UdpFrontend
+from petset.cluster.node.service_forwarding import Forwarding, ForwardingMaker, OpenFrontend
+from petset.cluster.node.service_table import KINDS, Frontend, Key, ServiceTable
 
 RETRY_SECONDS = 5.0
+TURNS = 1 << 16
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Served:
-    """One open frontend, and what goes with it."""
-
-    listener: TcpListener | UdpFrontend
-    resources: ExitStack
-
-    async def close(self) -> None:
-        await self.listener.close()
-        self.resources.close()
 
 
 class ServiceProxy:
@@ -54,18 +38,16 @@ class ServiceProxy:
 
     def __init__(
         self, client: Client, table: ServiceTable, *,
-        network: Network, sockets: ServiceSockets, recorder: EventRecorder, chance: Random,
-        retry_seconds: float,
+        make_forwarding: ForwardingMaker, recorder: EventRecorder, chance: Random, retry_seconds: float,
     ) -> None:  # fmt: skip
         self.synced = asyncio.Event()
         """Set once every Service that existed at the start is answered."""
         self._table = table
-        self._network = network
-        self._sockets = sockets
+        self._make_forwarding = make_forwarding
         self._recorder = recorder
         self._chance = chance
         self._retry_seconds = retry_seconds
-        self._served: dict[Key, dict[Frontend, _Served]] = {}
+        self._served: dict[Key, dict[Frontend, OpenFrontend]] = {}
         self._complaints: dict[tuple[Key, Frontend], str] = {}
         """Frontends that could not be opened, and why: said once, not at every try."""
         self._changed: set[Key] = set()
@@ -76,18 +58,13 @@ class ServiceProxy:
 
     async def run(self) -> None:
         """Answer until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for informer in self._informers:
-                    tasks.create_task(informer.run(), name=f"service proxy informer {informer.kind}")
-                relays = Relays(self._network, tasks)
+        async with asyncio.TaskGroup() as tasks:
+            for informer in self._informers:
+                tasks.create_task(informer.run(), name=f"service proxy informer {informer.kind}")
+            async with self._make_forwarding(tasks) as forwarding:
                 for informer in self._informers:
                     await informer.synced.wait()
-                await self._follow(relays)
-        finally:
-            for served in self._served.values():
-                for each in served.values():
-                    await each.close()
+                await self._follow(forwarding)
 
     def _feed(self, kind: str, old: Object | None, new: Object | None) -> None:
         if new is not None:
@@ -96,12 +73,12 @@ class ServiceProxy:
             self._changed |= self._table.discard(kind, old)
         self._wake.set()
 
-    async def _follow(self, relays: Relays) -> None:
+    async def _follow(self, forwarding: Forwarding) -> None:
         """Bring what is open in line with the table: after every change, and again while something is missing."""
         while True:
             self._wake.clear()
             changed, self._changed = self._changed, set()
-            missing = [key for key in sorted(changed) if not await self._reconcile(key, relays)]
+            missing = [key for key in sorted(changed) if not await self._reconcile(key, forwarding)]
             self.synced.set()
             try:
                 async with asyncio.timeout(self._retry_seconds if missing else None):
@@ -110,36 +87,31 @@ class ServiceProxy:
                 pass
             self._changed.update(missing)
 
-    async def _reconcile(self, key: Key, relays: Relays) -> bool:
-        """Whether every frontend of the Service is open now."""
+    async def _reconcile(self, key: Key, forwarding: Forwarding) -> bool:
+        """Whether every frontend of the Service is as it should be now."""
         wanted = self._table.frontends(key)
         served = self._served.setdefault(key, {})
         for frontend in [each for each in served if each not in wanted]:
             await served.pop(frontend).close()
         for said in [each for each in self._complaints if each[0] == key and each[1] not in wanted]:
             del self._complaints[said]
+        is_complete = True
         for frontend, backends in wanted.items():
-            if frontend in served:
-                served[frontend].listener.update(backends)
-                continue
             try:
-                served[frontend] = self._open(frontend, backends, relays)
+                if frontend in served:
+                    await served[frontend].update(backends)
+                else:
+                    # Endpoints often come one by one: a turn among those of now would always be the first one's.
+                    turn = self._chance.randrange(TURNS)
+                    served[frontend] = await forwarding.open(frontend, backends, turn=turn)
             except OSError as error:
                 await self._complain(key, frontend, error)
+                is_complete = False
             else:
                 self._complaints.pop((key, frontend), None)
         if not served:
             del self._served[key]
-        return len(served) == len(wanted)
-
-    def _open(self, frontend: Frontend, backends: Backends, relays: Relays) -> _Served:
-        """Raises OSError."""
-        turn = self._chance.randrange(len(backends.endpoints))
-        with ExitStack() as undo:
-            bound = self._sockets.bind(frontend, undo)
-            if frontend.protocol == "TCP":
-                return _Served(TcpListener(bound, backends, relays, turn=turn), undo.pop_all())
-            return _Served(UdpFrontend(bound, backends, self._network, turn=turn), undo.pop_all())
+        return is_complete
 
     async def _complain(self, key: Key, frontend: Frontend, error: OSError) -> None:
         reason = error.strerror or os.strerror(error.errno or 0)

@@ -29,6 +29,7 @@ from petset.cluster.api.objects import Object, labels_of, name_of, namespace_of
 
 SERVICE_NAME = "kubernetes.io/service-name"
 KINDS = ("Service", "EndpointSlice")
+DEFAULT_AFFINITY_SECONDS = 10_800
 MAX_TRIES = 4
 """How many endpoints one connection may try before it is given up (the userspace kube-proxy's number)."""
 
@@ -59,10 +60,17 @@ class Frontend:
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """At least one endpoint, sorted; `is_sticky` for sessionAffinity ClientIP."""
+    """At least one endpoint, sorted, and how a frontend sends clients there."""
 
     endpoints: tuple[Endpoint, ...]
-    is_sticky: bool = False
+    affinity_seconds: int = 0
+    """How long a silent client keeps its endpoint (sessionAffinity ClientIP); 0: each connection may go elsewhere."""
+    is_from_outside: bool = False
+    """Any node sends on what comes from outside of the cluster: answers must come back through the same node."""
+
+    @property
+    def is_sticky(self) -> bool:
+        return self.affinity_seconds > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +109,7 @@ class ServiceTable:
         if service is None or not _has_cluster_ip(service):
             return {}
         spec = service["spec"]
-        is_sticky = spec.get("sessionAffinity") == "ClientIP"
+        affinity_seconds = _affinity_seconds(spec)
         found: dict[Frontend, Backends] = {}
         for port in spec.get("ports") or ():
             protocol = port.get("protocol", "TCP")
@@ -110,7 +118,8 @@ class ServiceTable:
             candidates = list(self._candidates(key, port.get("name") or "", protocol))
             for frontend, policy in self._places(service, port, protocol):
                 if endpoints := _chosen(candidates, local_only=policy == "Local"):
-                    found[frontend] = Backends(endpoints, is_sticky)
+                    is_from_outside = frontend.address != spec["clusterIP"] and policy == "Cluster"
+                    found[frontend] = Backends(endpoints, affinity_seconds, is_from_outside)
         return found
 
     def _set(self, kind: str, key: Key, obj: Object | None) -> set[Key]:
@@ -199,6 +208,13 @@ def _draw(client_address: str, endpoint: Endpoint) -> bytes:
 def _has_cluster_ip(service: Object) -> bool:
     spec = service["spec"]
     return spec.get("type") != "ExternalName" and spec.get("clusterIP", "") not in ("", "None")
+
+
+def _affinity_seconds(spec: dict[str, Any]) -> int:
+    if spec.get("sessionAffinity") != "ClientIP":
+        return 0
+    client_address = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return int(client_address.get("timeoutSeconds") or DEFAULT_AFFINITY_SECONDS)
 
 
 def _chosen(candidates: Iterable[_Candidate], *, local_only: bool) -> tuple[Endpoint, ...]:

@@ -103,7 +103,7 @@ class TcpListener:
         # Closed only when nobody waits on it any more: an event loop must not poll a number that is used anew.
         self._accepting.add_done_callback(lambda _: listener.close())
 
-    def update(self, backends: Backends) -> None:
+    async def update(self, backends: Backends) -> None:
         """Send further connections to these endpoints."""
         self._balancer.backends = backends
 

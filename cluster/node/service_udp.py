@@ -60,7 +60,7 @@ class UdpFrontend:
         self._loop.add_reader(bound, self._on_query)
         self._sweep = self._loop.call_later(flow_seconds, self._end_idle)
 
-    def update(self, backends: Backends) -> None:
+    async def update(self, backends: Backends) -> None:
         """Send further flows to these endpoints, and end those whose endpoint is none of them."""
         self._balancer.backends = backends
         for client in [client for client, flow in self._flows.items() if flow.endpoint not in backends.endpoints]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from petset.cluster.api.cri import (
     RuntimeFailure,
     SandboxSpec,
     StreamRequest,
+    Volume,
 )
 from petset.cluster.clock import SystemClock
 from petset.cluster.errors import NotFound
@@ -131,6 +133,28 @@ async def test_sandboxes_are_listed_by_creation_with_an_address_each(runtime: Ru
     listed = await runtime.list_sandboxes()
     assert [each.name for each in listed] == ["pet-1", "pet-0", "pet-2"]
     assert len({each.ip for each in listed}) == 3
+
+
+async def test_a_measurement_has_the_machine_and_every_running_container(runtime: Runtime) -> None:
+    status = await started(runtime, "pet-0", container("test/serve"))
+    gone = await started(runtime, "pet-1", container("test/quits"))
+    await ended(runtime, gone.id)
+    usage = await runtime.measure()
+    assert [*usage.containers] == [status.id]
+    assert 0 < usage.containers[status.id].memory_bytes <= usage.machine.memory_bytes
+    assert 0 <= usage.containers[status.id].cpu_seconds <= usage.machine.cpu_seconds
+    assert status.started_at <= usage.taken_at
+
+
+async def test_volumes_are_changed_and_measured_in_their_sandbox(runtime: Runtime) -> None:
+    config, scratch = Volume("config", "files", files={"a": b"1"}), Volume("scratch", "empty")
+    await runtime.run_sandbox(replace(sandbox("pet-0"), volumes=(config, scratch)))
+    await runtime.update_volumes("uid-pet-0", (replace(config, files={"a": b"2"}),))
+    assert await runtime.volume_bytes("uid-pet-0", ("scratch",)) == {"scratch": 0}
+    with pytest.raises(RuntimeFailure):
+        await runtime.update_volumes("nobody", (config,))
+    with pytest.raises(RuntimeFailure):
+        await runtime.volume_bytes("nobody", ("scratch",))
 
 
 async def test_a_started_container_runs(runtime: Runtime) -> None:

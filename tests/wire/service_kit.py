@@ -9,7 +9,7 @@ from typing import Any
 
 from petset.cluster.api.objects import Object
 from petset.cluster.apiserver.loopback import LoopbackClient
-from petset.cluster.assemble.service_proxy import make_service_proxy
+from petset.cluster.assemble.service_proxy import make_service_proxy, relays
 from petset.cluster.network.addresses import loopback_plan
 from petset.cluster.network.loopback import LoopbackNetwork
 from tests.apis import new_api
@@ -64,8 +64,9 @@ async def proxies(
         for number, name in enumerate(node_names, start=1):
             network = LoopbackNetwork(PLAN, number)
             made = make_service_proxy(
-                client, node_name=name, network=network, addresses=PLAN, retry_seconds=retry_seconds
-            )
+                client, node_name=name, network=network, make_forwarding=relays(network, PLAN),
+                retry_seconds=retry_seconds,
+            )  # fmt: skip
             tasks[name] = asyncio.create_task(made.run(), name=name)
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await made.synced.wait()

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 from contextlib import suppress
-from statistics import median
+from pathlib import Path
 
 import dnslib
 
@@ -39,6 +39,18 @@ async def exists(port: int) -> bool:
     return bool(response[3] & 0xF == dnslib.RCODE.NOERROR)
 
 
+def waited_seconds() -> float:
+    """How long this process' threads have been ready to run while others had the processors: no time of ours.
+
+    Other work on the machine is taken out of the measurement so; a timer or a queue of our own stays in it.
+    """
+    waited = 0
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):
+            waited += int((task / "schedstat").read_text().split()[1])
+    return waited / 1e9
+
+
 async def test_readiness_is_visible_within_twenty_milliseconds() -> None:
     client = LoopbackClient(await new_api())
     manager = ControllerManager(client, SystemClock(), endpoints.CONTROLLERS)
@@ -59,14 +71,14 @@ async def test_readiness_is_visible_within_twenty_milliseconds() -> None:
             for turn in range(2 * ROUNDS):
                 ready = turn % 2 == 0
                 await set_ready(client, ready=ready)
-                stored = time.perf_counter()
+                stored, waited = time.perf_counter(), waited_seconds()
                 while await exists(port) != ready:
                     await asyncio.sleep(0)
-                took.append(time.perf_counter() - stored)
+                passed = time.perf_counter() - stored
+                took.append(passed - min(passed, waited_seconds() - waited))
     finally:
         for task in tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-    # The median: a machine with other work now and then takes the processor away for longer than that.
-    assert median(took) < BOUND_SECONDS
+    assert max(took) < BOUND_SECONDS

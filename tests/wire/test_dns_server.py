@@ -108,6 +108,21 @@ async def test_a_flood_of_nonsense_does_no_harm(loop: Loop) -> None:
         assert rcode(await ask(port, f"kubia-2.kubia.default.{Z}")) == "NOERROR"
 
 
+async def test_the_start_up_race_of_a_cluster_whose_dns_caches() -> None:
+    """A peer that was asked for too early stays missing for the negative time to live, and then is there."""
+    client = ScriptedClient(CLUSTER)
+    client.release()
+    async with agent(client, ttl_seconds=0, negative_ttl_seconds=1, cache_seconds=30) as (dns, port):
+        await dns.synced.wait()
+        late = f"kubia-3.kubia.default.{Z}"
+        assert rcode(await ask(port, late)) == "NXDOMAIN"
+        await client.tell("MODIFIED", kubia(4), 2)
+        assert rcode(await ask(port, late)) == "NXDOMAIN"
+        assert rcode(await ask(port, f"kubia-3.kubia.default.{Z}", tcp=True)) == "NOERROR", "by TCP nothing is kept"
+        while rcode(await ask(port, late)) == "NXDOMAIN":
+            await asyncio.sleep(0.05)
+
+
 async def test_a_cut_response_is_whole_by_tcp() -> None:
     client = ScriptedClient([*CLUSTER[:-1], kubia(60)])
     client.release()

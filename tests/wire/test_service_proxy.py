@@ -1,4 +1,7 @@
-"""TCP through the service proxy, and what it promises about ports and nodes."""
+"""TCP through the relay of the service proxy, and what it promises about ports and nodes on the loopback network.
+
+What every service proxy promises: tests/contract/test_service_proxy.py.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import asyncio
 import socket
 from collections import Counter
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from petset.cluster.apiserver.loopback import LoopbackClient
 from petset.cluster.apiserver.own_endpoints import publish_own_endpoints
+from petset.cluster.assemble.service_proxy import kernel_or_relays
 from petset.cluster.network.addresses import loopback_plan
 from petset.cluster.network.loopback import LoopbackNetwork
 from petset.cluster.node.service_sockets import ServiceSockets, mark_address
@@ -35,56 +40,12 @@ from tests.wire.service_kit import (
 from tests.wire.slots import own_slot
 
 
-@pytest.mark.parametrize("nodes", [("node-1",), ("node-1", "node-2", "node-3")], ids=["one node", "three nodes"])
-async def test_connections_spread_evenly(nodes: tuple[str, ...]) -> None:
+async def test_connections_spread_over_the_relays_of_all_nodes() -> None:
+    nodes = ("node-1", "node-2", "node-3")
     async with pods(*PODS), answered(service(), endpoint_slice(*PODS), nodes=nodes) as (_, address):
         counts = Counter([await greeted(address) for _ in range(60)])
         assert set(counts) == set(PODS)
         assert max(counts.values()) - min(counts.values()) <= len(nodes)
-
-
-async def test_an_endpoint_that_leaves_keeps_its_connections_and_gets_no_new_ones() -> None:
-    async with pods(*PODS[:2]), answered(service(), endpoint_slice(*PODS[:2])) as (client, address):
-        old: dict[str, tuple[asyncio.StreamReader, asyncio.StreamWriter]] = {}
-        while len(old) < 2:
-            reader, writer = await asyncio.open_connection(address, PORT)
-            old.setdefault((await reader.readline()).decode().strip(), (reader, writer))
-        await client.patch(
-            "EndpointSlice", "web-1", "default", body={"endpoints": endpoint_slice(PODS[1])["endpoints"]}
-        )
-
-        async def only_the_other() -> bool:
-            return {await greeted(address) for _ in range(4)} == {PODS[1]}
-
-        await until(only_the_other)
-        reader, writer = old[PODS[0]]
-        writer.write(b"still here")
-        assert await reader.readexactly(10) == b"still here"
-        await client.delete("Service", "web", "default")
-
-        async def refused() -> bool:
-            return await greeted(address) == ""
-
-        await until(refused)
-        writer.write(b"even now")
-        writer.write_eof()
-        assert await reader.read() == b"even nowbye"
-        for _, writer in old.values():
-            writer.close()
-
-
-async def test_without_endpoints_clients_are_refused_until_one_comes() -> None:
-    async with pods(PODS[0]), answered(service(), endpoint_slice()) as (client, address):
-        with pytest.raises(ConnectionRefusedError):
-            await asyncio.open_connection(address, PORT)
-        await client.patch(
-            "EndpointSlice", "web-1", "default", body={"endpoints": endpoint_slice(PODS[0])["endpoints"]}
-        )
-
-        async def reached() -> bool:
-            return await greeted(address) == PODS[0]
-
-        await until(reached)
 
 
 async def test_a_dead_endpoint_is_passed_over_and_nothing_but_dead_ones_is_a_reset() -> None:
@@ -94,23 +55,6 @@ async def test_a_dead_endpoint_is_passed_over_and_nothing_but_dead_ones_is_a_res
         reader, writer = await asyncio.open_connection(address, PORT)
         with pytest.raises(ConnectionResetError):
             await reader.read()
-        writer.close()
-
-
-async def test_half_close_and_large_streams_pass() -> None:
-    payload = bytes(range(256)) * 16_384
-    async with pods(PODS[0]), answered(service(), endpoint_slice(PODS[0])) as (_, address):
-        reader, writer = await asyncio.open_connection(address, PORT)
-        await reader.readline()
-
-        async def send() -> None:
-            writer.write(payload)
-            await writer.drain()
-            writer.write_eof()
-
-        sending = asyncio.create_task(send())
-        assert await reader.read() == payload + b"bye"
-        await sending
         writer.close()
 
 
@@ -134,24 +78,6 @@ async def test_a_reader_that_stops_holds_its_writer_back() -> None:
                     seen = taken
                     await asyncio.sleep(0.2)
                 assert 0 < taken < 64 << 20, "only the kernel's own buffers filled up"
-    finally:
-        server.close()
-
-
-async def test_a_reset_passes() -> None:
-    async def slam(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readexactly(4)
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        writer.close()
-
-    server = await asyncio.start_server(slam, PODS[0], PORT)
-    try:
-        async with answered(service(), endpoint_slice(PODS[0])) as (_, address):
-            reader, writer = await asyncio.open_connection(address, PORT)
-            writer.write(b"slam")
-            with pytest.raises(ConnectionResetError):
-                await reader.read()
-            writer.close()
     finally:
         server.close()
 
@@ -257,3 +183,15 @@ async def test_the_api_server_publishes_itself_once_and_again_when_it_moved() ->
     await publish_own_endpoints(client, HOST, PORT)
     async with pods(HOST), proxies(client, "node-1"):
         assert await greeted(PLAN.api_address, 443) == HOST
+
+
+async def test_where_the_kernel_cannot_translate_addresses_a_relay_serves(caplog: pytest.LogCaptureFixture) -> None:
+    network, nowhere = LoopbackNetwork(PLAN, 1), Path("/nonexistent/namespace")
+    make_forwarding = kernel_or_relays(network, PLAN, namespace=nowhere, pods=PLAN.pod_range(1))
+    frontend = Frontend("127.190.9.3", PORT, "TCP")
+    async with pods(PODS[0]), asyncio.TaskGroup() as tasks:
+        async with make_forwarding(tasks) as forwarding:
+            await forwarding.open(frontend, Backends((Endpoint(PODS[0], PORT),)), turn=7)
+            assert await greeted(frontend.address) == PODS[0]
+        assert await greeted(frontend.address) == "", "closed with its forwarding"
+    assert "services go through a relay" in caplog.text

@@ -1,0 +1,101 @@
+"""Services through the kernel of a node that has a network of its own: nftables rules (network/service_rules.py).
+
+    frontend 10.96.0.7:80      ──▶ rules of the node's namespace, changed by a thread of their own
+    frontend 127.0.0.1:30080   ──▶ the relay: the host's loopback is not this network's
+
+The rules outlive the proxy, as kube-proxy's do: while it is away, services answer as it last knew. The next one begins
+with an empty table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from petset.cluster.network import syscalls
+from petset.cluster.network.service_rules import Front, ServiceRules
+from petset.cluster.node.service_forwarding import Forwarding, OpenFrontend
+from petset.cluster.node.service_sockets import HOST
+from petset.cluster.node.service_table import Backends, Frontend
+
+
+class _Thread:
+    """The one thread that talks to the kernel: netlink must not be used on a thread with a running event loop."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1, "service rules")
+
+    async def call(self, function: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._executor, function)
+
+    async def end(self) -> None:
+        await asyncio.to_thread(self._executor.shutdown)
+
+
+class KernelForwarding:
+    """The `Forwarding` of a node through rules, or through `relay` where they do not reach; `open_kernel` makes it."""
+
+    def __init__(self, rules: ServiceRules, thread: _Thread, relay: Forwarding) -> None:
+        self._rules = rules
+        self._thread = thread
+        self._relay = relay
+
+    async def open(self, frontend: Frontend, backends: Backends, *, turn: int) -> OpenFrontend:
+        if frontend.address == HOST:
+            return await self._relay.open(frontend, backends, turn=turn)
+        made = _Ruled(frontend, self._rules, self._thread, turn=turn)
+        await made.update(backends)
+        return made
+
+
+class _Ruled:
+    """One frontend of the rules, which puts itself there with its first update."""
+
+    def __init__(self, frontend: Frontend, rules: ServiceRules, thread: _Thread, *, turn: int) -> None:
+        self._front = Front(frontend.address, frontend.port, frontend.protocol)
+        self._rules = rules
+        self._thread = thread
+        self._turn = turn
+        self._present: Backends | None = None
+
+    async def update(self, backends: Backends) -> None:
+        if backends == self._present:
+            return
+        targets = tuple((each.address, each.port) for each in backends.endpoints)
+        first = self._turn % len(targets)
+        put = partial(
+            self._rules.put, self._front, targets[first:] + targets[:first],
+            affinity_seconds=backends.affinity_seconds, hides_clients=backends.is_from_outside,
+        )  # fmt: skip
+        await self._thread.call(put)
+        self._present = backends
+        self._turn += 1  # A changed frontend begins anew: not with the same endpoint each time.
+
+    async def close(self) -> None:
+        await self._thread.call(partial(self._rules.remove, self._front))
+
+
+@asynccontextmanager
+async def open_kernel(
+    namespace: Path, relay: Forwarding, *, services: IPv4Network, pods: IPv4Network
+) -> AsyncIterator[KernelForwarding]:
+    """`services` and `pods`: the ranges of cluster IPs and of this node's pods. Raises OSError: the kernel cannot."""
+    thread = _Thread()
+    opened: list[ServiceRules] = []
+
+    def open_rules() -> None:
+        with syscalls.visiting(str(namespace)):
+            opened.append(ServiceRules(services=services, pods=pods).__enter__())
+
+    try:
+        await thread.call(open_rules)
+        yield KernelForwarding(opened[0], thread, relay)
+    finally:
+        for rules in opened:
+            await thread.call(partial(rules.__exit__, None, None, None))
+        await thread.end()
