@@ -1,10 +1,12 @@
 """The tools of busybox, dnsutils and curl images: the host's programs, and small ones here for what the host lacks.
 
     toolbox sh -c …       the host's program of that name, in this process's place; or else
-    toolbox dig SRV x     one of dig, nslookup (petapp/lookup.py), curl (here)
+    toolbox dig SRV x     one of dig, nslookup (lookup.py), nc (netcat.py), curl (here)
 
-`petapp/bin` holds a script of each name for a container's PATH, after the host's own folders, so that they are found
-from a shell as well. The little curl knows `-s -i -X -d -H` and http; names are resolved by the pod's resolv.conf.
+`petapp/bin` holds a script of each name for a container's PATH, so that they are found from a shell as well: after the
+host's own folders, or before them where the host's programs would not ask the cluster's DNS (images.py, `own_tools`).
+The little curl knows `-s -i -X -d -H` and http; names are resolved by the pod's resolv.conf. Asked for more, it leaves
+the work to the host's curl, if there is one.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from petset.petapp import lookup
+from petset.petapp import lookup, netcat
 
 NOT_FOUND_EXIT_CODE = 127
+_CURL_OPTIONS = frozenset(("-s", "-i", "-X", "-d", "-H"))
 _SCRIPTS = Path(__file__).resolve().parent / "bin"
 
 
@@ -38,11 +41,20 @@ def main() -> int:
 
 def curl(arguments: list[str]) -> int:
     """A GET, or what the options say; the body goes to stdout."""
+    unknown = any(word.startswith("-") and word not in _CURL_OPTIONS for word in arguments)
+    if unknown and (found := _hosts("curl")):
+        os.execv(found, ["curl", *arguments])
     try:
         return asyncio.run(_curl(arguments))
     except (OSError, ValueError) as error:
         print(f"curl: {error}", file=sys.stderr)
         return 7
+
+
+def _hosts(program: str) -> str | None:
+    """The host's program of that name, not ours."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return shutil.which(program, path=os.pathsep.join(each for each in folders if Path(each).resolve() != _SCRIPTS))
 
 
 async def _curl(arguments: list[str]) -> int:
@@ -73,7 +85,12 @@ async def _curl(arguments: list[str]) -> int:
     return 0
 
 
-_TOOLS: dict[str, Callable[[list[str]], int]] = {"dig": lookup.dig, "nslookup": lookup.nslookup, "curl": curl}
+_TOOLS: dict[str, Callable[[list[str]], int]] = {
+    "dig": lookup.dig,
+    "nslookup": lookup.nslookup,
+    "curl": curl,
+    "nc": netcat.nc,
+}
 
 
 if __name__ == "__main__":

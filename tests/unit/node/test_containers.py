@@ -54,6 +54,13 @@ def test_command_and_args_replace_the_images(
     assert (launch.python, launch.argv) == (python, argv)
 
 
+def test_our_own_tools_come_first_where_the_hosts_know_nothing_of_the_clusters_dns(tmp_path: Path) -> None:
+    launch = launch_of(tmp_path, Program("tools", ("tools",), python="guest:main", env={"PATH": "{own_tools}/usr/bin"}))
+    own, hosts = launch.env["PATH"].split(":")
+    assert (Path(own).parts[-2:], hosts) == (("petapp", "bin"), "/usr/bin")
+    assert (Path(own) / "dig").exists()
+
+
 def test_the_environment_is_the_machines_then_the_images_then_the_manifests(tmp_path: Path) -> None:
     program = Program(
         "pet", ("pet",), python="guest:main", env={"PET_DATA": "{mount:/var/data}", "PET_NET": "2", "A": "2"}
@@ -96,4 +103,4 @@ def test_an_id_is_the_attempts_own_and_the_same_each_time() -> None:
     ids = {container_id("uid", name, attempt) for name in ("a", "b") for attempt in (0, 1)}
     assert len(ids) == 4
     assert container_id("uid", "a", 0) in ids
-    assert all(each.startswith("petset://") and len(each) == len("petset://") + 64 for each in ids)
+    assert all(len(each) == 64 for each in ids)

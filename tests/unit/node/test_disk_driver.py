@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from petset.cluster.api.objects import Object
-from petset.cluster.api.volumes import DISK_FINALIZER
+from petset.cluster.api.volumes import DISK_FINALIZER, local_disk_path
 from petset.cluster.apiserver.loopback import LoopbackClient
-from petset.cluster.node.disk_driver import DiskDriver
+from petset.cluster.clock import SystemClock
+from petset.cluster.node.disk_driver import DiskDriver, disk_folder
 from tests.apis import new_api
 
 
@@ -33,7 +34,7 @@ def volume(policy: str, handle: str = "pvc-1") -> Object:
 @asynccontextmanager
 async def driver(volumes: Path) -> AsyncIterator[LoopbackClient]:
     client = LoopbackClient(await new_api())
-    task = asyncio.create_task(DiskDriver(client, volumes).run())
+    task = asyncio.create_task(DiskDriver(client, SystemClock(), volumes).run())
     try:
         yield client
     finally:
@@ -103,3 +104,46 @@ async def test_a_handle_that_leaves_the_folder_removes_nothing(tmp_path: Path) -
             await asyncio.sleep(0)
         assert (await client.get("PersistentVolume", "pvc-1"))["metadata"]["finalizers"] == [DISK_FINALIZER]
     assert precious.exists()
+
+
+async def test_an_attached_disk_is_not_removed(tmp_path: Path) -> None:
+    folder = disk(tmp_path)
+    async with driver(tmp_path) as client:
+        await client.create(volume("Delete"))
+        await client.create(
+            {
+                "apiVersion": "storage.k8s.io/v1",
+                "kind": "VolumeAttachment",
+                "metadata": {"name": "csi-1"},
+                "spec": {"attacher": "d", "nodeName": "node-1", "source": {"persistentVolumeName": "pvc-1"}},
+            }
+        )
+        await drop_protection(client)
+        await client.delete("PersistentVolume", "pvc-1")
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert (folder / "kubia.txt").exists()
+        (event,) = (await client.list("Event", "default")).items
+        assert event["message"] == "persistentvolume pvc-1 is still attached to node node-1"
+        await client.delete("VolumeAttachment", "csi-1")
+        await until_gone(client)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("spec", "place"),
+    [
+        pytest.param({"csi": {"volumeHandle": "pvc-1"}}, "disks/pvc-1", id="network-disk"),
+        pytest.param(
+            {"local": {"path": local_disk_path("node-2", "pvc-1")}},
+            "hostpath/var/lib/petset/local-disks/node-2/pvc-1", id="local-disk",
+        ),
+        pytest.param({"csi": {"volumeHandle": "../x"}}, None, id="handle-that-leads-out"),
+        pytest.param({"csi": {}}, None, id="no-handle"),
+        pytest.param({"local": {"path": "/mnt/ssd"}}, None, id="hand-made-local-volume"),
+        pytest.param({"local": {"path": local_disk_path("..", "../x")}}, None, id="path-that-leads-out"),
+        pytest.param({"hostPath": {"path": "/tmp/x"}}, None, id="hostPath"),
+    ],
+)  # fmt: skip
+def test_where_a_provisioned_volume_lies(spec: Object, place: str | None, tmp_path: Path) -> None:
+    assert disk_folder(tmp_path, {"spec": spec}) == (tmp_path / place if place else None)

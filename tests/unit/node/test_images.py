@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from petset.cluster.api.cri import ImageNotFound
-from petset.cluster.node.images import (
-    Catalogue,
-    Program,
-    Reference,
-    fill_placeholders,
-    load_catalogue,
-    parse_catalogue,
-    parse_reference,
-)
+from petset.cluster.node.catalogue_files import load_catalogue, parse_catalogue
+from petset.cluster.node.image_references import Reference, parse_reference
+from petset.cluster.node.images import Catalogue, Program, fill_placeholders
 from petset.cluster.settings import SettingsError
 
 
@@ -85,10 +81,45 @@ def test_the_first_entry_wins_and_names_the_image() -> None:
     assert Catalogue([second]).find("pet:v1")[0].id != image.id
 
 
-def test_a_program_that_is_not_installed_is_named_with_the_remedy() -> None:
-    catalogue = Catalogue([Program("store", ("store",), command=("no-such-program", "--flag"))])
-    with pytest.raises(ImageNotFound, match=r"no-such-program.*install it.*'store'"):
-        catalogue.find("store")
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        pytest.param(
+            Program("store", ("store",), command=("no-such-program", "--flag"), package="store-server"),
+            ["'store'", "the program 'no-such-program'", "install it (Debian: apt-get install store-server)"],
+            id="command",
+        ),
+        pytest.param(
+            Program("store", ("store",), python="guest:main", needs=("sh", "no-such-program")),
+            ["'no-such-program'", "install it, or say with `petset image add FILE`"],
+            id="what it starts",
+        ),
+        pytest.param(
+            Program("store", ("store",), command=("sh",), user="no-such-user"), ["the user 'no-such-user'"], id="user"
+        ),
+    ],
+)
+def test_what_is_not_installed_is_named_with_the_remedy(program: Program, words: list[str]) -> None:
+    with pytest.raises(ImageNotFound) as caught:
+        Catalogue([program]).find("store:1")
+    for word in ['image "store:1"', *words]:
+        assert word in str(caught.value)
+
+
+def test_an_entry_that_cannot_run_here_makes_way_for_the_next() -> None:
+    real, stand_in = (Program(name, ("store",), command=(name,)) for name in ("no-such-program", "sh"))
+    assert Catalogue([real, stand_in]).find("store")[1] is stand_in
+    with pytest.raises(ImageNotFound, match="no-such-program"):
+        Catalogue([real]).find("store")
+
+
+def test_programs_are_looked_for_in_the_newest_of_the_entrys_folders_first(tmp_path: Path) -> None:
+    for version in ("9", "15"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "store").touch(mode=0o755)
+    program = Program("store", ("store",), command=("store",), path=(f"{tmp_path}/*",))
+    assert Catalogue([program]).find("store")[1] is program
+    assert program.search_path.startswith(f"{tmp_path}/15:{tmp_path}/9:")
 
 
 @pytest.mark.parametrize(
@@ -98,15 +129,36 @@ def test_a_program_that_is_not_installed_is_named_with_the_remedy() -> None:
         ("luksa/kubia:v1", "kubia"),
         ("luksa/kubia-pet", "kubia-pet"),
         ("docker.io/luksa/kubia-pet-peers:latest", "kubia-pet-peers"),
-        ("nginx:latest", "web"),
-        ("k8s.gcr.io/nginx-slim:0.8", "web"),
-        ("registry.k8s.io/nginx-slim:0.24", "web"),
         ("registry.k8s.io/pause:3.9", "pause"),
         ("gcr.io/google_containers/pause:3.1", "pause"),
     ],
 )
 def test_the_shipped_catalogue_knows(text: str, name: str) -> None:
     assert load_catalogue().find(text)[1].name == name
+
+
+@pytest.mark.parametrize("text", ["nginx:latest", "k8s.gcr.io/nginx-slim:0.8", "registry.k8s.io/nginx-slim:0.24"])
+def test_nginx_is_the_hosts_or_the_stand_in(text: str) -> None:
+    installed = shutil.which("nginx", path=f"/usr/sbin:{os.environ['PATH']}") is not None
+    assert load_catalogue().find(text)[1].name == ("nginx" if installed else "web")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("redis:7-alpine", "redis"),
+        ("postgres:15", "postgres"),
+        ("node:20-alpine", "nodejs"),
+        ("quay.io/coreos/etcd:v3.5.9", "etcd"),
+    ],
+)
+def test_real_programs_are_the_hosts_or_named_with_their_package(text: str, name: str) -> None:
+    [program] = [each for each in load_catalogue().programs if each.name == name]
+    if program.missing:
+        with pytest.raises(ImageNotFound, match=rf"{program.package}"):
+            load_catalogue().find(text)
+    else:
+        assert load_catalogue().find(text)[1] == program
 
 
 def test_own_entries_come_before_the_shipped_ones(tmp_path: Path) -> None:
@@ -126,8 +178,13 @@ def test_every_field_is_read() -> None:
         command: [sh]
         args: [--bind, "{address}"]
         env: {DATA: "{mount:/data}", HOST: "{hostname}"}
+        files: {/etc/store.conf: "bind {bind}"}
         working_dir: /data
+        user: store
         ports: [6379]
+        path: ["/usr/lib/store/*/bin"]
+        needs: [cat]
+        package: store-server
     """
     assert parse_catalogue(text, source="own.yaml") == [
         Program(
@@ -136,8 +193,13 @@ def test_every_field_is_read() -> None:
             command=("sh",),
             args=("--bind", "{address}"),
             env={"DATA": "{mount:/data}", "HOST": "{hostname}"},
+            files={"/etc/store.conf": "bind {bind}"},
             working_dir="/data",
+            user="store",
             ports=(6379,),
+            path=("/usr/lib/store/*/bin",),
+            needs=("cat",),
+            package="store-server",
         )
     ]
 
@@ -165,6 +227,12 @@ GOOD = "name: pet, match: pet, python: 'guest:main'"
         pytest.param(f"images: [{{{GOOD}, env: {{A: '{{mount:x}}'}}}}]", ["env", "{mount:"], id="relative mount"),
         pytest.param(f"images: [{{{GOOD}, ports: [0]}}]", ["ports", "[0]"], id="port 0"),
         pytest.param(f"images: [{{{GOOD}, ports: [yes]}}]", ["ports", "[True]"], id="a port that is a truth value"),
+        pytest.param(f"images: [{{{GOOD}, files: {{etc/a: x}}}}]", ["files", "'etc/a'", "absolute"], id="file's path"),
+        pytest.param(f"images: [{{{GOOD}, files: {{/etc/a: 1}}}}]", ["files: /etc/a: 1", "quote"], id="file's text"),
+        pytest.param(f"images: [{{{GOOD}, path: [bin]}}]", ["path", "absolute"], id="relative path"),
+        pytest.param(f"images: [{{{GOOD}, user: 0}}]", ["user", "0 is not text"], id="user"),
+        pytest.param(f"images: [{{{GOOD}, needs: psql}}]", ["needs", "list"], id="needs"),
+        pytest.param("{images: [], colour: red}", ["unknown field 'colour'"], id="unknown field at the top"),
         pytest.param(f"images: [{{{GOOD}, working_dir: data}}]", ["working_dir", "absolute"], id="working_dir"),
     ],
 )
@@ -188,9 +256,11 @@ def test_a_catalogue_that_is_not_there_is_named(tmp_path: Path) -> None:
         ("{mount:/var/data}/x", "/host/var/data/x"),
         ("{resolv_conf}", "/pod/resolv.conf"),
         ('{"json": 1}', '{"json": 1}'),
-        ("{mount:}", "/host"),
+        ("{file:/etc/a}", "/host/etc/a"),
+        ("server { listen 80; }", "server { listen 80; }"),
+        ("{unknown}", "{unknown}"),
     ],
 )
 def test_placeholders_are_filled_in(text: str, filled: str) -> None:
     values = {"address": "10.0.0.1", "hostname": "pet-0", "resolv_conf": "/pod/resolv.conf"}
-    assert fill_placeholders(text, values, lambda path: f"/host{path}") == filled
+    assert fill_placeholders(text, values, lambda kind, path: f"/host{path}") == filled

@@ -73,14 +73,6 @@ def test_the_folder_holds_etc_volumes_and_logs(folder: PodFolder, tmp_path: Path
     assert (tmp_path / "volumes" / "hostpath" / "srv" / "pets").is_dir()
 
 
-def test_files_are_exactly_those_of_the_volume(folder: PodFolder) -> None:
-    for files in ({"old": b"1", "both": b"1"}, {"both": b"2"}):
-        folder.create(spec(volumes=(Volume("config", "files", files=files),)), "10.244.1.2")
-    config = folder.root / "volumes" / "config"
-    assert {file.name: file.read_bytes() for file in config.iterdir()} == {"both": b"2"}
-    assert [entry.name for entry in (folder.root / "volumes").iterdir()] == ["config"]
-
-
 @pytest.mark.parametrize(
     "volume",
     [

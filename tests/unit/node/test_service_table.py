@@ -188,14 +188,14 @@ def test_every_endpoint_gets_its_turn() -> None:
 
 
 def test_tries_are_different_endpoints_and_bounded() -> None:
-    for is_sticky in (False, True):
-        choices = Balancer(Backends(POOL, is_sticky)).choices("10.0.0.1")
+    for affinity_seconds in (0, 60):
+        choices = Balancer(Backends(POOL, affinity_seconds)).choices("10.0.0.1")
         assert len(set(choices)) == len(choices) == MAX_TRIES
-        assert len(Balancer(Backends(POOL[:2], is_sticky)).choices("10.0.0.1")) == 2
+        assert len(Balancer(Backends(POOL[:2], affinity_seconds)).choices("10.0.0.1")) == 2
 
 
 def test_affinity_is_the_same_on_every_node_and_spreads_clients() -> None:
-    one, other = (Balancer(Backends(POOL, is_sticky=True), turn=turn) for turn in (0, 3))
+    one, other = (Balancer(Backends(POOL, affinity_seconds=60), turn=turn) for turn in (0, 3))
     clients = [f"10.0.{number // 250}.{number % 250}" for number in range(600)]
     chosen = {client: one.choices(client)[0] for client in clients}
     assert all(other.choices(client)[0] == first for client, first in chosen.items())
@@ -203,8 +203,8 @@ def test_affinity_is_the_same_on_every_node_and_spreads_clients() -> None:
 
 
 def test_affinity_moves_only_the_clients_of_an_endpoint_that_left() -> None:
-    before = Balancer(Backends(POOL, is_sticky=True))
-    after = Balancer(Backends(POOL[1:], is_sticky=True))
+    before = Balancer(Backends(POOL, affinity_seconds=60))
+    after = Balancer(Backends(POOL[1:], affinity_seconds=60))
     clients = [f"10.0.0.{number}" for number in range(200)]
     moved = {client for client in clients if before.choices(client)[0] != after.choices(client)[0]}
     assert moved == {client for client in clients if before.choices(client)[0] == POOL[0]}
