@@ -29,6 +29,15 @@ DISK_FINALIZER = "external-provisioner.volume.kubernetes.io/finalizer"
 """On every provisioned volume from its creation; whoever removes its data drops it afterwards."""
 
 
+LOCAL_DISKS_FOLDER = "/var/lib/petset/local-disks"
+"""Where provisioned local disks are, as their nodes see it."""
+
+
+def local_disk_path(node: str, name: str) -> str:
+    """The path of a provisioned local disk: a folder per node, since a path is the same folder on every node."""
+    return f"{LOCAL_DISKS_FOLDER}/{node}/{name}"
+
+
 def class_of(obj: Mapping[str, Any]) -> str | None:
     """The class of a claim or volume; the old annotation wins. None is "not said", not the class "" ."""
     annotated = annotations_of(obj).get(CLASS_ANNOTATION)

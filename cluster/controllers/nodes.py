@@ -25,7 +25,7 @@ not-ready and unreachable change places and filled in where a user left it out; 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from petset.cluster.api.objects import Object, condition, labels_of, name_of, namespace_of, uid_of
@@ -47,7 +47,7 @@ from petset.cluster.control.snapshot import Key, Snapshot, key_of
 from petset.cluster.control.writes import NOTHING, Outcome, Patch, Record, Write
 from petset.cluster.controllers.edits import patch_conditions
 from petset.cluster.controllers.pod_garbage import pod_garbage_controller
-from petset.cluster.controllers.taint_eviction import TAINT_EVICTION
+from petset.cluster.controllers.taint_eviction import taint_eviction_controller
 
 LEASE_NAMESPACE = "kube-node-lease"
 ZONE, REGION = "topology.kubernetes.io/zone", "topology.kubernetes.io/region"
@@ -55,6 +55,9 @@ ZONE, REGION = "topology.kubernetes.io/zone", "topology.kubernetes.io/region"
 STATUS_UNKNOWN = ("NodeStatusUnknown", "Kubelet stopped posting node status.")
 NEVER_UPDATED = ("NodeStatusNeverUpdated", "Kubelet never posted node status.")
 WATCHED_CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+
+FEWEST_GRACE_SECONDS = 4.0
+FEWEST_PERIOD_SECONDS = 0.5
 
 _CONDITION_TAINTS = {
     ("Ready", "False"): NOT_READY,
@@ -91,6 +94,23 @@ class NodeTimes:
     orphan_quarantine_seconds: float = 40.0
     started_at: float = 0.0
     """Nobody is called silent for what happened before this time (epoch seconds): the cluster may have been down."""
+    time_scale: float = 1.0
+    """How much shorter all of these, and tolerationSeconds, are than Kubernetes'."""
+
+    def at_scale(self, ratio: float) -> NodeTimes:
+        """All durations divided by `ratio`. Silence is not judged sooner than a busy machine may cause it: the grace
+        stays FEWEST_GRACE_SECONDS at least, and nothing is looked at more often than every FEWEST_PERIOD_SECONDS."""
+        return replace(
+            self,
+            monitor_period_seconds=max(self.monitor_period_seconds / ratio, FEWEST_PERIOD_SECONDS),
+            grace_seconds=max(self.grace_seconds / ratio, FEWEST_GRACE_SECONDS),
+            startup_grace_seconds=max(self.startup_grace_seconds / ratio, FEWEST_GRACE_SECONDS),
+            taint_interval_seconds=self.taint_interval_seconds / ratio,
+            disrupted_taint_interval_seconds=self.disrupted_taint_interval_seconds / ratio,
+            pod_garbage_period_seconds=max(self.pod_garbage_period_seconds / ratio, FEWEST_PERIOD_SECONDS),
+            orphan_quarantine_seconds=self.orphan_quarantine_seconds / ratio,
+            time_scale=self.time_scale * ratio,
+        )
 
 
 def plan_node(key: Key, snapshot: Snapshot, now: float, *, times: NodeTimes) -> Outcome:
@@ -281,4 +301,4 @@ def node_controllers(times: NodeTimes) -> tuple[Controller, ...]:
     garbage = pod_garbage_controller(
         period_seconds=times.pod_garbage_period_seconds, quarantine_seconds=times.orphan_quarantine_seconds
     )
-    return (lifecycle, TAINT_EVICTION, garbage)
+    return (lifecycle, taint_eviction_controller(times.time_scale), garbage)

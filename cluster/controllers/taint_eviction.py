@@ -11,6 +11,7 @@ it therefore stays Terminating. Rule 5 of statefulset.md section 3 (taintevictio
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from petset.cluster.api.objects import Object, is_terminating, name_of, namespace_of, uid_of
 from petset.cluster.api.taints import NO_EXECUTE, first_untolerated, taints_of, tolerates, tolerations_of
@@ -24,8 +25,8 @@ REASON = "DeletionByTaintManager"
 MESSAGE = "Taint manager: deleting due to NoExecute taint"
 
 
-def plan_eviction(key: Key, snapshot: Snapshot, now: float) -> Outcome:
-    """Delete a pod whose time on its tainted node is over."""
+def plan_eviction(key: Key, snapshot: Snapshot, now: float, *, time_scale: float = 1.0) -> Outcome:
+    """Delete a pod whose time on its tainted node is over; `time_scale`: how much shorter that is than it says."""
     pod = snapshot.get("Pod", *key)
     if pod is None or is_terminating(pod):
         return NOTHING
@@ -33,7 +34,7 @@ def plan_eviction(key: Key, snapshot: Snapshot, now: float) -> Outcome:
     taints = taints_of(node, NO_EXECUTE) if node else []
     if not taints:
         return NOTHING
-    due = _due(pod, taints, now)
+    due = _due(pod, taints, now, time_scale)
     if due is None:
         return NOTHING
     if due > now:
@@ -55,7 +56,7 @@ def plan_eviction(key: Key, snapshot: Snapshot, now: float) -> Outcome:
     )  # fmt: skip
 
 
-def _due(pod: Object, taints: list[Object], now: float) -> float | None:
+def _due(pod: Object, taints: list[Object], now: float, time_scale: float) -> float | None:
     """When the pod must go; None for never. A taint without a time counts from now until it has one."""
     tolerations = tolerations_of(pod)
     if first_untolerated(taints, tolerations) is not None:
@@ -65,7 +66,7 @@ def _due(pod: Object, taints: list[Object], now: float) -> float | None:
     if not patience:
         return None
     first = min(parse_time(taint["timeAdded"]) if taint.get("timeAdded") else now for taint in taints)
-    return max(first, _bound_at(pod)) + max(0.0, min(patience))
+    return max(first, _bound_at(pod)) + max(0.0, min(patience)) / time_scale
 
 
 def _bound_at(pod: Object) -> float:
@@ -87,8 +88,10 @@ def _pods_of_node(node: Object, snapshot: Snapshot) -> Iterable[Key]:
                 yield key_of(pod)
 
 
-TAINT_EVICTION = Controller(
-    component="taint-eviction-controller",
-    triggers={"Pod": _itself, "Node": _pods_of_node},
-    plan=plan_eviction,
-)
+def taint_eviction_controller(time_scale: float = 1.0) -> Controller:
+    """One key per pod."""
+    return Controller(
+        component="taint-eviction-controller",
+        triggers={"Pod": _itself, "Node": _pods_of_node},
+        plan=partial(plan_eviction, time_scale=time_scale),
+    )

@@ -12,10 +12,9 @@ Each step is written only if it is missing, and each one alone leaves a state fr
 crash between any two of them loses nothing and binds nothing twice. A provisioned volume's name is made of the
 claim's uid, so that provisioning twice is creating the same object twice.
 
-Every class whose provisioner is not `kubernetes.io/no-provisioner` provisions a network disk (`spec.csi`), reachable
-from every node; the folder behind it is made and removed by whoever watches PersistentVolumes. Growing a bound claim
-grows its disk at once, as a folder has no size. Volumes themselves are volume_phases.py's, finalizers
-volume_protection.py's. Left out: data sources, volume attributes classes beyond equality, Resizing conditions.
+What a class provisions is volume_provisioning.py's, how a bound claim grows volume_expansion.py's; volumes themselves
+are volume_phases.py's, finalizers volume_protection.py's, and the folders behind provisioned disks are made and removed
+on the nodes' side. Left out: data sources, volume attributes classes beyond equality.
 
 Rules and texts: statefulset.md section 4 (pv_controller.go).
 """
@@ -23,69 +22,55 @@ Rules and texts: statefulset.md section 4 (pv_controller.go).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from petset.cluster.api.objects import Object, annotations_of, is_terminating, name_of, namespace_of, uid_of
-from petset.cluster.api.quantities import parse_quantity
 from petset.cluster.api.volumes import (
-    BETA_STORAGE_PROVISIONER,
     BIND_COMPLETED,
     BOUND_BY_CONTROLLER,
-    DISK_FINALIZER,
-    NO_PROVISIONER,
-    PROVISIONED_BY,
     SELECTED_NODE,
-    STORAGE_PROVISIONER,
-    capacity,
     claim_names,
-    claim_reference,
     claimed,
     class_of,
     default_class,
     is_claimed_by,
     match_now,
     mismatch,
-    requested,
     waits_for_consumer,
 )
 from petset.cluster.control.controller import Controller
 from petset.cluster.control.snapshot import Key, Snapshot, key_of
-from petset.cluster.control.writes import NOTHING, ConfirmNone, Create, Outcome, Record, Update, Write
+from petset.cluster.control.writes import NOTHING, ConfirmNone, Outcome, Record, Update, Write
 from petset.cluster.controllers.edits import patch_spec, patch_status
+from petset.cluster.controllers.volume_expansion import grow, is_growing
 from petset.cluster.controllers.volume_phases import volume_controller
 from petset.cluster.controllers.volume_protection import CLAIM_PROTECTION, VOLUME_PROTECTION
+from petset.cluster.controllers.volume_provisioning import provision
 
 COMPONENT = "persistentvolume-controller"
-
-SMALLEST_DISK = "1Mi"
-"""What a claim for less gets: requests are rounded up, never refused."""
 
 LOST = "Bound claim has lost its PersistentVolume. Data on the volume is lost!"
 LOST_REFERENCE = "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!"
 MISBOUND = "Two claims are bound to the same volume, this one is bound incorrectly"
 NO_VOLUME = "no persistent volumes available for this claim and no storage class is set"
 WAIT_FOR_CONSUMER = "waiting for first consumer to be created before binding"
-WAIT_FOR_PROVISIONER = (
-    "Waiting for a volume to be created either by the external provisioner '{}' or manually by the system "
-    "administrator. If volume creation is delayed, please verify that the provisioner is running and correctly "
-    "registered."
-)
 
 
-def plan_claim(key: Key, snapshot: Snapshot, now: float) -> Outcome:
+def plan_claim(key: Key, snapshot: Snapshot, now: float, *, local_disks: str = "") -> Outcome:
     """The next step of one claim towards its volume."""
     claim = snapshot.get("PersistentVolumeClaim", *key)
     if claim is None:
         return NOTHING
     if BIND_COMPLETED in annotations_of(claim):
-        return Outcome(_check_bound(claim, snapshot))
+        return Outcome(_check_bound(claim, snapshot, now))
     if is_terminating(claim):
         return NOTHING
     if claim["spec"].get("volumeName"):
         return Outcome(_bind_requested(claim, snapshot))
-    return Outcome(_find_volume(claim, snapshot))
+    return Outcome(_find_volume(claim, snapshot, local_disks))
 
 
-def _check_bound(claim: Object, snapshot: Snapshot) -> tuple[Write, ...]:
+def _check_bound(claim: Object, snapshot: Snapshot, now: float) -> tuple[Write, ...]:
     """A claim that was bound once: is its volume still there and still its own?"""
     name = str(claim["spec"].get("volumeName", ""))
     if not name:
@@ -95,7 +80,7 @@ def _check_bound(claim: Object, snapshot: Snapshot) -> tuple[Write, ...]:
         lost = _lose(claim, "ClaimLost", LOST)
         return (ConfirmNone("PersistentVolume", name=name), *lost) if lost else ()
     if not volume["spec"].get("claimRef") or is_claimed_by(volume, claim):
-        return (*_bind(volume, claim), *_grow(volume, claim, snapshot))
+        return (*_bind(volume, claim), *grow(volume, claim, snapshot, now))
     return _lose(claim, "ClaimMisbound", MISBOUND)
 
 
@@ -124,7 +109,7 @@ def _bind_requested(claim: Object, snapshot: Snapshot) -> tuple[Write, ...]:
     return _bind(volume, claim)
 
 
-def _find_volume(claim: Object, snapshot: Snapshot) -> tuple[Write, ...]:
+def _find_volume(claim: Object, snapshot: Snapshot, local_disks: str) -> tuple[Write, ...]:
     """Match, else wait, else provision."""
     named = class_of(claim)
     storage_class = snapshot.get("StorageClass", "", named) if named else None
@@ -137,7 +122,7 @@ def _find_volume(claim: Object, snapshot: Snapshot) -> tuple[Write, ...]:
     if delayed and SELECTED_NODE not in annotations_of(claim):
         return (_waiting(claim, snapshot), *_pending(claim))
     if named:
-        return (*_provision(claim, named, storage_class), *_pending(claim))
+        return (*provision(claim, named, storage_class, local_disks=local_disks), *_pending(claim))
     return (Record(claim, "Normal", "FailedBinding", NO_VOLUME), *_pending(claim))
 
 
@@ -161,60 +146,6 @@ def _phase(obj: Object) -> str:
     return str((obj.get("status") or {}).get("phase", ""))
 
 
-def _provision(claim: Object, named: str, storage_class: Object | None) -> tuple[Write, ...]:
-    """Both sides of dynamic provisioning: the controller's announcement and the external provisioner's volume."""
-
-    def failed(message: str) -> tuple[Write, ...]:
-        return (Record(claim, "Warning", "ProvisioningFailed", message),)
-
-    if storage_class is None:
-        return failed(f'storageclass.storage.k8s.io "{named}" not found')
-    provisioner = storage_class["provisioner"]
-    if provisioner == NO_PROVISIONER:
-        return failed(f"no volume plugin matched name: {provisioner}")
-    if claim["spec"].get("selector"):
-        return failed(f'failed to provision volume with StorageClass "{named}": claim Selector is not supported')
-    announced = {STORAGE_PROVISIONER: provisioner, BETA_STORAGE_PROVISIONER: provisioner}
-    where = f'External provisioner is provisioning volume for claim "{namespace_of(claim)}/{name_of(claim)}"'
-    volume = _new_volume(claim, storage_class)
-    return (
-        patch_spec(
-            claim, {}, annotations=announced,
-            said=Record(claim, "Normal", "ExternalProvisioning", WAIT_FOR_PROVISIONER.format(provisioner)),
-        ),
-        Record(claim, "Normal", "Provisioning", where),
-        Create(
-            volume, exists_ok=True,
-            said=Record(claim, "Normal", "ProvisioningSucceeded",
-                        f"Successfully provisioned volume {name_of(volume)}"),
-        ),
-    )  # fmt: skip
-
-
-def _new_volume(claim: Object, storage_class: Object) -> Object:
-    """A network disk for exactly this claim."""
-    name = f"pvc-{uid_of(claim)}"
-    asked = (claim["spec"].get("resources") or {}).get("requests", {}).get("storage", "0")
-    spec: Object = {
-        "capacity": {"storage": asked if requested(claim) >= parse_quantity(SMALLEST_DISK) else SMALLEST_DISK},
-        "accessModes": claim["spec"].get("accessModes") or ["ReadWriteOnce"],
-        "volumeMode": claim["spec"].get("volumeMode") or "Filesystem",
-        "persistentVolumeReclaimPolicy": storage_class.get("reclaimPolicy") or "Delete",
-        "storageClassName": name_of(storage_class),
-        "claimRef": claim_reference(claim),
-        "csi": {"driver": storage_class["provisioner"], "volumeHandle": name, "fsType": "ext4"},
-    }
-    if storage_class.get("mountOptions"):
-        spec["mountOptions"] = storage_class["mountOptions"]
-    annotations = {PROVISIONED_BY: storage_class["provisioner"]}
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": name, "annotations": annotations, "finalizers": [DISK_FINALIZER]},
-        "spec": spec,
-    }
-
-
 def _bind(volume: Object, claim: Object) -> tuple[Write, ...]:
     """The missing ones of the four steps, in their order."""
     writes: list[Write] = []
@@ -231,31 +162,6 @@ def _bind(volume: Object, claim: Object) -> tuple[Write, ...]:
         status = {"accessModes": volume["spec"].get("accessModes"), "capacity": volume["spec"].get("capacity")}
         writes.append(patch_status(claim, {"phase": "Bound", **status}))
     return tuple(writes)
-
-
-def _grow(volume: Object, claim: Object, snapshot: Snapshot) -> tuple[Write, ...]:
-    """A larger request of a bound claim, where its class allows it: the disk, then what the claim shows."""
-    asked = (claim["spec"].get("resources") or {}).get("requests", {}).get("storage")
-    shown = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
-    storage_class = snapshot.get("StorageClass", "", class_of(claim) or "")
-    allowed = storage_class is not None and storage_class.get("allowVolumeExpansion") is True
-    if not allowed or not asked or shown is None or "csi" not in volume["spec"]:
-        return ()
-    if requested(claim) > capacity(volume):
-        text = f"External resizer is resizing volume {name_of(volume)}"
-        return (
-            Record(claim, "Normal", "Resizing", text),
-            patch_spec(volume, {"capacity": {"storage": asked}}),
-            patch_status(claim, {"capacity": {"storage": asked}}, said=_resized(claim)),
-        )
-    if capacity(volume) > parse_quantity(shown) and requested(claim) > parse_quantity(shown):
-        size = volume["spec"]["capacity"]["storage"]
-        return (patch_status(claim, {"capacity": {"storage": size}}, said=_resized(claim)),)
-    return ()
-
-
-def _resized(claim: Object) -> Record:
-    return Record(claim, "Normal", "VolumeResizeSuccessful", "Resize volume succeeded")
 
 
 def _itself(obj: Object, snapshot: Snapshot) -> Iterable[Key]:
@@ -278,21 +184,32 @@ def _claims_without_volume(storage_class: Object, snapshot: Snapshot) -> Iterabl
             yield key_of(claim)
 
 
-CLAIMS = Controller(
-    component=COMPONENT,
-    triggers={
-        "PersistentVolumeClaim": _itself,
-        "PersistentVolume": _claims_of_volume,
-        "StorageClass": _claims_without_volume,
-    },
-    plan=plan_claim,
-    reads=("Pod",),
-)
+def _growing_claims(pod: Object, snapshot: Snapshot) -> Iterable[Key]:
+    for name in claim_names(pod):
+        claim = snapshot.get("PersistentVolumeClaim", namespace_of(pod), name)
+        if claim is not None and is_growing(claim):
+            yield key_of(claim)
 
 
-def volume_controllers(recycler_image: str = "busybox") -> tuple[Controller, ...]:
+def claim_controller(*, local_disks: str = "") -> Controller:
+    """The controller of claims; `local_disks` as volume_provisioning.py has it."""
+    return Controller(
+        component=COMPONENT,
+        triggers={
+            "PersistentVolumeClaim": _itself,
+            "PersistentVolume": _claims_of_volume,
+            "StorageClass": _claims_without_volume,
+            "Pod": _growing_claims,
+        },
+        plan=partial(plan_claim, local_disks=local_disks),
+    )
+
+
+def volume_controllers(recycler_image: str = "busybox", *, local_disks: str = "") -> tuple[Controller, ...]:
     """All controllers of volumes and claims; `recycler_image` must have `/bin/sh` and `find` (Recycle policy)."""
-    return (CLAIMS, volume_controller(recycler_image), CLAIM_PROTECTION, VOLUME_PROTECTION)
-
-
-CONTROLLERS = volume_controllers()
+    return (
+        claim_controller(local_disks=local_disks),
+        volume_controller(recycler_image),
+        CLAIM_PROTECTION,
+        VOLUME_PROTECTION,
+    )

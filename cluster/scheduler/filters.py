@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from petset.cluster.api.demands import HostPort, clash, host_ports_of, requests_of
 from petset.cluster.api.objects import Object
 from petset.cluster.api.taints import (
     NO_EXECUTE,
@@ -23,7 +24,7 @@ from petset.cluster.api.taints import (
 )
 from petset.cluster.control.snapshot import Snapshot
 from petset.cluster.scheduler.claims import USED_BY_ANOTHER_POD, PodClaims, claims_of, is_used_by_another, reserve
-from petset.cluster.scheduler.state import Cluster, HostPort, NodeState, clash, host_ports_of, requests_of
+from petset.cluster.scheduler.state import Cluster, NodeState
 from petset.cluster.scheduler.topology import (
     Neighbours,
     Spread,

@@ -7,16 +7,14 @@ are being made (`status.nominatedNodeName`) counts as if it ran there.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from petset.cluster.api.demands import HostPort, host_ports_of, requests_of
 from petset.cluster.api.objects import Object, labels_of, name_of, uid_of
 from petset.cluster.api.quantities import parse_quantity
 from petset.cluster.control.snapshot import Snapshot
-
-HostPort = tuple[str, str, int]
-"""(host IP, protocol, port)"""
 
 
 @dataclass(frozen=True)
@@ -81,56 +79,3 @@ def nominated_node(pod: Object) -> str:
 def placed_on(pod: Object) -> str:
     """The node that a pod occupies or was promised; "" for none."""
     return str(pod["spec"].get("nodeName") or nominated_node(pod))
-
-
-def requests_of(pod: Object) -> dict[str, Fraction]:
-    """What a pod needs at its busiest moment (resourcehelper.PodRequests).
-
-    Main containers and sidecars run together; an init container runs beside the sidecars started before it.
-    """
-    steady: dict[str, Fraction] = defaultdict(Fraction)
-    peak: dict[str, Fraction] = defaultdict(Fraction)
-    for container in pod["spec"].get("initContainers") or ():
-        wanted = _requests(container)
-        if container.get("restartPolicy") == "Always":
-            _add(steady, wanted)
-            wanted = {}
-        for resource in {*wanted, *steady}:
-            peak[resource] = max(peak[resource], steady[resource] + wanted.get(resource, Fraction(0)))
-    for container in pod["spec"]["containers"]:
-        _add(steady, _requests(container))
-    total = {resource: max(steady[resource], peak[resource]) for resource in {*steady, *peak}}
-    for resource, extra in (pod["spec"].get("overhead") or {}).items():
-        total[resource] = total.get(resource, Fraction(0)) + parse_quantity(extra)
-    return total
-
-
-def _requests(container: Object) -> dict[str, Fraction]:
-    """A limit without a request is a request."""
-    resources = container.get("resources") or {}
-    asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-    return {resource: parse_quantity(text) for resource, text in asked.items()}
-
-
-def _add(total: dict[str, Fraction], more: Mapping[str, Fraction]) -> None:
-    for resource, wanted in more.items():
-        total[resource] += wanted
-
-
-def host_ports_of(pod: Object) -> list[HostPort]:
-    found = []
-    for container in pod["spec"]["containers"]:
-        for port in container.get("ports") or ():
-            if port.get("hostPort"):
-                found.append((port.get("hostIP") or "0.0.0.0", port.get("protocol", "TCP"), int(port["hostPort"])))
-    return found
-
-
-def clash(wanted: Iterable[HostPort], taken: Iterable[HostPort]) -> bool:
-    """Two claims of one port clash unless both name different addresses."""
-    known = list(taken)
-    return any(
-        protocol == other_protocol and port == other_port and (ip == other_ip or "0.0.0.0" in (ip, other_ip))
-        for ip, protocol, port in wanted
-        for other_ip, other_protocol, other_port in known
-    )

@@ -12,6 +12,7 @@ hashes. Left out, as other tests hold it: scheduling, binding of volumes, contai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from petset.cluster.api.objects import (
@@ -25,7 +26,7 @@ from petset.cluster.api.objects import (
 )
 
 REVISION_LABEL = "controller-revision-hash"
-TOLD_EVENTS = ("TaintManagerEviction", "NodeNotReady")
+TOLD_EVENTS = ("TaintManagerEviction", "NodeNotReady", "FailedAttachVolume", "ForcedDetach")
 """Reasons of events that are told although they are not about a StatefulSet."""
 
 
@@ -136,10 +137,10 @@ class Narrator:
         if about["kind"] != "StatefulSet" and new["reason"] not in TOLD_EVENTS:
             return
         repeated = f" (x{new['count']})" if new["count"] > 1 else ""
-        text = new["message"]
+        text = re.sub(r"pvc-[0-9a-f-]{36}", "pvc-…", new["message"])
         for number, name in enumerate(self._revisions, start=1):
             text = text.replace(name, f"r{number}")
-        yield f"event {about['name']}: {new['reason']} {text}{repeated}"
+        yield f"event {re.sub('^pvc-.*', 'volume', about['name'])}: {new['reason']} {text}{repeated}"
 
 
 def _owner(obj: Object) -> str:

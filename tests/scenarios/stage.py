@@ -12,7 +12,8 @@
     cut NODE, mend NODE          its kubelet cannot reach the API server, and can again
     crash controllers, start controllers
     advance 40s                  let time pass
-    show pods, claims, revisions, containers (what runs on each machine) or a set's name
+    taint NODE                   a user vouches that it is out of service
+    show pods, claims, revisions, attachments (where disks are), containers (what runs where) or a set's name
 
 Images are v1, v2, v3, v4 and broken, whose pods never become ready. A pod takes one second to become ready, with a
 readiness probe each second, and two seconds to end: so what waits for what shows in the seconds. What happens within
@@ -254,6 +255,11 @@ class Stage:
         assert words == ["controllers"]
         self._local.cluster.start_controllers()
 
+    async def _do_taint(self, words: list[str]) -> None:
+        taint = {"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"}
+        present = (await self._client.get("Node", words[0]))["spec"].get("taints") or []
+        await self._client.patch("Node", words[0], body={"spec": {"taints": [*present, taint]}})
+
     async def _do_advance(self, words: list[str]) -> None:
         await asyncio.sleep(float(words[0].removesuffix("s")))
 
@@ -262,6 +268,10 @@ class Stage:
             for name, machine in self._local.machines.items():
                 running = sorted(pod for _, pod in machine.running_pods())
                 self._answer(f"{name}: {' '.join(running) or 'nothing'}")
+            return
+        if words[0] == "attachments":
+            for line in await self._local.attachments():
+                self._answer(line)
             return
         kind = {"claims": "PersistentVolumeClaim", "revisions": "ControllerRevision", "pods": "Pod"}.get(words[0])
         if kind is None:

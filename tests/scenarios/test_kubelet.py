@@ -30,6 +30,7 @@ from tests.fakes.runtime import Command, FakeProber, FakeRuntime, Program
 pytestmark = pytest.mark.looptime
 
 NODE = NodeIdentity(name="node-1", cluster="test", address="127.64.0.1", pod_cidr="127.64.1.0/24")
+DISK_1 = "kubernetes.io/csi/petset.dev/disk^disk-1"
 CONFIG = KubeletConfig(nameserver="127.128.0.10", nameserver_port=5353, api_address="127.128.0.1")
 STEP_SECONDS = 0.01
 SCHEMAS = load_schemas()
@@ -405,11 +406,20 @@ async def test_a_claim_that_is_not_bound_keeps_the_pod_waiting(world: World) -> 
     await asyncio.sleep(0.1)
     assert [reason for reason, _ in await world.events()] == ["FailedMount"]
     await create_bound_claim(world, "data-web-0")
+    await asyncio.sleep(3)
+    assert not is_ready(await world.pod())
+    node = await world.direct.get("Node", NODE.name)
+    assert node["status"]["volumesInUse"] == [DISK_1]
+    attached = {"status": {"volumesAttached": [{"name": DISK_1, "devicePath": ""}]}}
+    await world.direct.patch("Node", NODE.name, body=attached, subresource="status")
     await world.pod_until(is_ready, within_seconds=2)
     sandbox = world.runtime.sandbox_specs[uid_of(pod)]
     assert [(each.name, each.kind, each.source) for each in sandbox.volumes] == [("data", "disk", "disk-1")]
     started = world.runtime.container_specs[world.runtime.container("web-0", "main").id]
     assert [(each.volume, each.target) for each in started.mounts] == [("data", "/var/data")]
+    await world.direct.delete("Pod", "web-0", "default", options={"gracePeriodSeconds": 0})
+    await asyncio.sleep(3)
+    assert "volumesInUse" not in (await world.direct.get("Node", NODE.name))["status"]
 
 
 async def create_bound_claim(world: World, name: str) -> None:

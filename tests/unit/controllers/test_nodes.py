@@ -11,7 +11,7 @@ from petset.cluster.control.snapshot import Snapshot
 from petset.cluster.control.writes import NOTHING, ConfirmNone, Delete, Outcome, Patch, Record
 from petset.cluster.controllers import nodes, pod_garbage
 from petset.cluster.controllers.nodes import NodeTimes, node_controllers
-from petset.cluster.controllers.taint_eviction import TAINT_EVICTION, plan_eviction
+from petset.cluster.controllers.taint_eviction import plan_eviction, taint_eviction_controller
 from tests import builders
 from tests.builders import EPOCH
 from tests.unit.controllers.world import World
@@ -244,6 +244,23 @@ def test_when_a_pod_is_evicted(one: Object, where: Object, due_seconds: float | 
     assert bool(early.writes) is (due_seconds == 0)
 
 
+@pytest.mark.parametrize(("time_scale", "due_seconds"), [(1, 300), (60, 5)])
+def test_tolerations_are_as_much_shorter_as_the_cluster_was_told(time_scale: float, due_seconds: float) -> None:
+    snapshot = Snapshot.of([pod(toleration()), TAINTED])
+    outcome = plan_eviction(("default", "web-0"), snapshot, EPOCH, time_scale=time_scale)
+    assert outcome == Outcome(again_at=EPOCH + due_seconds)
+
+
+def test_times_at_scale_keep_what_a_busy_machine_needs() -> None:
+    assert TIMES.at_scale(1) == TIMES
+    fast = TIMES.at_scale(60)
+    assert fast.grace_seconds == nodes.FEWEST_GRACE_SECONDS
+    assert fast.monitor_period_seconds == nodes.FEWEST_PERIOD_SECONDS
+    assert fast.orphan_quarantine_seconds == pytest.approx(40 / 60)
+    assert fast.taint_interval_seconds == pytest.approx(10 / 60)
+    assert TIMES.at_scale(5).grace_seconds == 10
+
+
 def test_eviction_marks_then_deletes_gracefully() -> None:
     mark, said, gone = plan_eviction(("default", "web-0"), Snapshot.of([pod(), TAINTED]), EPOCH + 5).writes
     assert isinstance(mark, Patch)
@@ -305,5 +322,5 @@ def test_triggers() -> None:
     assert list(lifecycle.triggers["Lease"](lease(EPOCH), snapshot)) == [("", "node-1")]
     assert list(lifecycle.triggers["Lease"](lease(EPOCH, "node-2"), snapshot)) == []
     assert list(lifecycle.triggers["Pod"](pod(), snapshot)) == [("", "node-1")]
-    assert list(TAINT_EVICTION.triggers["Node"](TAINTED, snapshot)) == [("default", "web-0")]
+    assert list(taint_eviction_controller().triggers["Node"](TAINTED, snapshot)) == [("default", "web-0")]
     assert (lifecycle.resync_seconds, garbage.resync_seconds) == (5, 20)

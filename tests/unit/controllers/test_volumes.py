@@ -13,77 +13,28 @@ from petset.cluster.api.volumes import (
     SELECTED_NODE,
 )
 from petset.cluster.control.snapshot import Snapshot
-from petset.cluster.control.writes import NOTHING, ConfirmNone, Create, Delete, Outcome, Record, Update
+from petset.cluster.control.writes import NOTHING, ConfirmNone, Create, Delete, Record, Update
 from petset.cluster.controllers import volume_phases
 from petset.cluster.controllers.confirm import HasUid
 from petset.cluster.controllers.volume_protection import plan_claim_protection, plan_volume_protection
-from petset.cluster.controllers.volumes import CLAIMS, CONTROLLERS, plan_claim
+from petset.cluster.controllers.volumes import claim_controller, plan_claim, volume_controllers
 from tests import builders
-from tests.unit.controllers.world import Crash, World
-
-KEY = ("default", "data")
-RWO, RWX = "ReadWriteOnce", "ReadWriteMany"
-
-
-def claim(name: str = "data", *, storage: str = "1Gi", modes: tuple[str, ...] = (RWO,), **options: Any) -> Object:
-    meta = {key: options.pop(key) for key in ("uid", "annotations", "terminating", "finalizers") if key in options}
-    status = options.pop("status", {"phase": "Pending"})
-    spec = {"accessModes": list(modes), "resources": {"requests": {"storage": storage}}} | options
-    made = builders.metadata("PersistentVolumeClaim", name, **meta)
-    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": made, "spec": spec, "status": status}
-
-
-def volume(name: str = "pv-a", *, storage: str = "1Gi", modes: tuple[str, ...] = (RWO,), **options: Any) -> Object:
-    phase = options.pop("phase", "Available")
-    meta = {key: options.pop(key) for key in ("labels", "annotations", "terminating", "finalizers") if key in options}
-    source = {} if "csi" in options else {"hostPath": {"path": f"/tmp/{name}"}}
-    spec = {"accessModes": list(modes), "capacity": {"storage": storage}} | source | options
-    made = builders.metadata("PersistentVolume", name, namespace="", **meta)
-    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": made, "spec": spec, "status": {"phase": phase}}
-
-
-def storage_class(name: str = "fast", *, wait: bool = False, default: bool = False, **fields: Any) -> Object:
-    annotations = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
-    return {
-        "apiVersion": "storage.k8s.io/v1",
-        "kind": "StorageClass",
-        "metadata": builders.metadata("StorageClass", name, namespace="", annotations=annotations),
-        "provisioner": "petset.dev/disk",
-        "volumeBindingMode": "WaitForFirstConsumer" if wait else "Immediate",
-        "reclaimPolicy": "Delete",
-    } | fields
-
-
-def reference(name: str = "data", uid: str = "uid-persistentvolumeclaim-data") -> dict[str, str]:
-    return {"namespace": "default", "name": name} | ({"uid": uid} if uid else {})
-
-
-def bound(name: str = "pv-a", **options: Any) -> Object:
-    done = {BIND_COMPLETED: "yes", BOUND_BY_CONTROLLER: "yes"}
-    return claim(volumeName=name, annotations=done, **({"status": {"phase": "Bound"}} | options))
-
-
-def plan_volume(key: tuple[str, str], snapshot: Snapshot, now: float) -> Outcome:
-    return volume_phases.plan_volume(key, snapshot, now, recycler_image="busybox")
-
-
-PLANS = (
-    ("PersistentVolumeClaim", plan_claim),
-    ("PersistentVolume", plan_volume),
-    ("PersistentVolumeClaim", plan_claim_protection),
-    ("PersistentVolume", plan_volume_protection),
+from tests.unit.controllers.volume_kit import (
+    KEY,
+    PLANS,
+    RWO,
+    RWX,
+    bound,
+    claim,
+    plan_volume,
+    reference,
+    settled,
+    storage_class,
+    user,
+    volume,
+    volume_of,
 )
-
-
-def settled(*objects: Object) -> World:
-    world = World(*objects)
-    world.settle(PLANS)
-    return world
-
-
-def volume_of(world: World, name: str = "data") -> str | None:
-    return world.get("PersistentVolumeClaim", name)["spec"].get("volumeName")
-
+from tests.unit.controllers.world import Crash, World
 
 MATCHING = [
     pytest.param(claim(), [volume("a", storage="5Gi"), volume("b", storage="2Gi")], "b", id="smallest-wins"),
@@ -261,31 +212,6 @@ def test_a_terminating_unbound_claim_gets_nothing() -> None:
     assert plan_claim(KEY, Snapshot.of([going, volume()]), 0.0) == NOTHING
 
 
-def test_expansion_grows_the_disk_and_then_the_claim() -> None:
-    disk = volume(csi={"driver": "d"}, claimRef=reference(), phase="Bound", storageClassName="fast")
-    status = {"phase": "Bound", "capacity": {"storage": "1Gi"}, "accessModes": [RWO]}
-    grown = bound(storage="3Gi", storageClassName="fast", status=status)
-    world = settled(grown, disk, storage_class(allowVolumeExpansion=True))
-    assert world.get("PersistentVolume", "pv-a", "")["spec"]["capacity"] == {"storage": "3Gi"}
-    assert world.get("PersistentVolumeClaim", "data")["status"]["capacity"] == {"storage": "3Gi"}
-    assert world.reasons() == ["Resizing", "VolumeResizeSuccessful"]
-    refused = settled(grown, disk, storage_class())
-    assert refused.get("PersistentVolume", "pv-a", "")["spec"]["capacity"] == {"storage": "1Gi"}
-
-
-@pytest.mark.parametrize("crash_after", [0, 1])
-def test_expansion_survives_a_crash(crash_after: int) -> None:
-    disk = volume(csi={"driver": "d"}, claimRef=reference(), phase="Bound", storageClassName="fast")
-    status = {"phase": "Bound", "capacity": {"storage": "1Gi"}, "accessModes": [RWO]}
-    grown = bound(storage="3Gi", storageClassName="fast", status=status)
-    world = World(grown, disk, storage_class(allowVolumeExpansion=True), writes_left=crash_after)
-    with pytest.raises(Crash):
-        world.settle(PLANS)
-    world.writes_left = None
-    world.settle(PLANS)
-    assert world.get("PersistentVolumeClaim", "data")["status"]["capacity"] == {"storage": "3Gi"}
-
-
 PHASES = [
     pytest.param(volume(phase="Pending"), [], "Available", id="no-claim"),
     pytest.param(volume(phase="Pending", claimRef=reference(uid="")), [], "Available", id="reserved-by-name"),
@@ -404,12 +330,6 @@ def test_a_superfluous_provisioned_disk_is_deleted() -> None:
     assert not world.has("PersistentVolume", "x", "")
 
 
-def user(node: str, claim_name: str = "data") -> Object:
-    return builders.pod(
-        node=node, spec={"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim_name}}]}
-    )
-
-
 @pytest.mark.parametrize(
     ("pods", "goes"),
     [
@@ -454,14 +374,14 @@ def test_the_whole_life_of_a_provisioned_claim() -> None:
 
 def test_triggers_reach_the_claims_that_a_free_volume_could_serve() -> None:
     claims = [claim("a"), claim("b", storageClassName="x"), claim("c", volumeName="pv-a"), claim("d", volumeName="z")]
-    found = CLAIMS.triggers["PersistentVolume"](volume(), Snapshot.of(claims))
+    found = claim_controller().triggers["PersistentVolume"](volume(), Snapshot.of(claims))
     assert sorted(found) == [("default", "a"), ("default", "c")]
-    classes = CLAIMS.triggers["StorageClass"](storage_class("x"), Snapshot.of(claims))
+    classes = claim_controller().triggers["StorageClass"](storage_class("x"), Snapshot.of(claims))
     assert sorted(classes) == [("default", "a"), ("default", "b")]
 
 
 def test_every_controller_is_exposed() -> None:
-    assert len({(each.component, *each.triggers) for each in CONTROLLERS}) == 4
+    assert len({(each.component, *each.triggers) for each in volume_controllers()}) == 4
 
 
 def test_the_contended_step_is_guarded_by_the_resource_version() -> None:
