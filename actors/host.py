@@ -1,8 +1,9 @@
 """Runs the actors of one cluster from the first to the last moment, in the supervisor's main thread.
 
-    Ray is up ─▶ listener broker ─▶ every keeper at once ─▶ phases are told as the actors become ready
+    Ray is up ─▶ listener broker ─▶ every keeper at once ─▶ fault gate ─▶ phases are told as the actors become ready
                                                          ─▶ … until one of these ends it:
-    SIGTERM, SIGINT; the command hung up      stop: kubelets, controller, dns │ nodes │ api-server, each bounded
+    SIGTERM, SIGINT; the command hung up      faults are healed, then stop: kubelets, controller, dns │ nodes │
+                                              api-server, each bounded
     a vital process of the private Ray died   everything ends at once, with a message
 
 Kubelets stop before their nodes, so that nobody starts again what the machine shuts down.
@@ -15,7 +16,7 @@ import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from itertools import groupby
 from typing import NoReturn
 
@@ -51,15 +52,23 @@ async def supervise(
     broker = nullcontext() if listeners is None else listener_broker(settings.run_folder, listeners)
     async with broker, asyncio.TaskGroup() as tasks:
         kept = [tasks.create_task(keeper.run(), name=keeper.spec.name) for keeper in keepers]
-        telling = tasks.create_task(_tell_phases(keepers, link), name="phases")
-        ends: list[Callable[[], Awaitable[str]]] = [_signalled, lambda: _hung_up(link)]
-        if not settings.ray_address:
-            ends.append(lambda: _ray_died(on_ray_death))
-        _log.info("stopping: %s", await _first(ends))
-        telling.cancel()
+        async with await asyncio.to_thread(_fault_gate, settings, keepers):
+            telling = tasks.create_task(_tell_phases(keepers, link), name="phases")
+            ends: list[Callable[[], Awaitable[str]]] = [_signalled, lambda: _hung_up(link)]
+            if not settings.ray_address:
+                ends.append(lambda: _ray_died(on_ray_death))
+            _log.info("stopping: %s", await _first(ends))
+            telling.cancel()
         await _stop_in_order(keepers)
         for task in kept:
             task.cancel()
+
+
+def _fault_gate(settings: ClusterSettings, keepers: Sequence[Keeper]) -> AbstractAsyncContextManager[None]:
+    """In a thread: it loads a web server, while the actors start."""
+    from petset.actors.fault_world import open_fault_gate
+
+    return open_fault_gate(settings, keepers)
 
 
 async def _tell_phases(keepers: Iterable[Keeper], link: Link) -> None:

@@ -8,6 +8,8 @@ of the runtime itself (`ImageNotFound`, `RuntimeFailure`, …) arrive as they we
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -20,11 +22,24 @@ from petset.cluster.api.cri import (
     ContainerStatus,
     ExecResult,
     Image,
+    MachineUsage,
     SandboxSpec,
     SandboxStatus,
     StreamRequest,
+    Volume,
 )
 from petset.cluster.errors import ApiError, Unavailable
+
+
+class RemoteMachines:
+    """All machines of the cluster, as the storage reaches them (`Machines` of node/attacher.py).
+
+    A machine that is not there has no processes: the kernel ended them with it.
+    """
+
+    async def revoke_disk(self, node: str, disk: str) -> None:
+        with suppress(Unavailable):
+            await RemoteRuntime(node).revoke_disk(disk)
 
 
 class RemoteRuntime:
@@ -41,6 +56,13 @@ class RemoteRuntime:
 
     async def run_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
         answer: SandboxStatus = await self._call("run_sandbox", spec)
+        return answer
+
+    async def update_volumes(self, sandbox_uid: str, volumes: tuple[Volume, ...]) -> None:
+        await self._call("update_volumes", sandbox_uid, volumes)
+
+    async def volume_bytes(self, sandbox_uid: str, names: tuple[str, ...]) -> Mapping[str, int]:
+        answer: Mapping[str, int] = await self._call("volume_bytes", sandbox_uid, names)
         return answer
 
     async def start_container(self, sandbox_uid: str, spec: ContainerSpec) -> ContainerStatus:
@@ -61,6 +83,10 @@ class RemoteRuntime:
         answer: int = await self._call("next_change", seen)
         return answer
 
+    async def measure(self) -> MachineUsage:
+        answer: MachineUsage = await self._call("measure")
+        return answer
+
     async def run_command(self, container_id: str, command: tuple[str, ...], timeout_seconds: float) -> ExecResult:
         answer: ExecResult = await self._call("run_command", container_id, command, timeout_seconds)
         return answer
@@ -68,6 +94,10 @@ class RemoteRuntime:
     async def open_stream(self, request: StreamRequest) -> socket.socket:
         ticket: StreamTicket = await self._call("open_stream", request)
         return await fetch_stream(ticket)
+
+    async def revoke_disk(self, disk: str) -> None:
+        """No part of the protocol: the storage's side of the machine."""
+        await self._call("revoke_disk", disk)
 
     async def _call(self, method: str, *arguments: Any) -> Any:
         handle = self._resolve()

@@ -20,9 +20,11 @@ import gc
 import logging
 import os
 from abc import ABC, abstractmethod
+from random import SystemRandom
 
 from petset.actors.lifeline import Lifeline
 from petset.actors.logs import log_to_file
+from petset.cluster.control.watch_troubles import WatchTrouble, WatchTroubles
 from petset.cluster.settings import ClusterSettings
 
 _log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class Shell(ABC):
         self.settings = settings
         self.actor_name = actor_name
         self._lifeline = lifeline
+        self.watch_troubles = WatchTroubles(SystemRandom())
         self._ready = asyncio.Event()
         self._stop = asyncio.Event()
 
@@ -74,6 +77,14 @@ class Shell(ABC):
     async def stop(self) -> None:
         """Ask the component to end; `serve` returns when it has."""
         self._stop.set()
+
+    async def trouble_watches(self, key: str, watcher: str, trouble: WatchTrouble) -> None:
+        """From now on, what the component (or its controller `watcher`) watches comes late, twice or not at all."""
+        self.watch_troubles.put(key, watcher, trouble)
+
+    async def relieve_watches(self, key: str) -> None:
+        """End a trouble."""
+        self.watch_troubles.take_away(key)
 
 
 async def _collect_garbage_once(ready: asyncio.Event) -> None:

@@ -30,6 +30,10 @@ class WatchEvent:
     object: Object
 
 
+OWNERS = {"binding": "Pod", "eviction": "Pod", "token": "ServiceAccount"}
+"""The kind that has a subresource which `Client.create` can be asked for."""
+
+
 class Client(Protocol):
     """Kinds are named by their `kind` (`"Pod"`); a namespace of "" means cluster scope, or all namespaces in lists.
 
@@ -48,7 +52,7 @@ class Client(Protocol):
         """Changes after `revision`, in order, until the server ends the stream. Raises Expired: list again."""
 
     async def create(self, obj: Object, *, subresource: str = "", name: str = "") -> Object:
-        """POST. With a subresource (`binding`, `eviction`), `obj` is its body and `name` the object that has it."""
+        """POST. With a subresource (`binding`, `eviction`, `token`), `obj` is its body, `name` that of who has it."""
 
     async def update(self, obj: Object, *, subresource: str = "") -> Object: ...
 

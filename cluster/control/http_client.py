@@ -18,7 +18,7 @@ import orjson
 
 from petset.cluster.api.kinds import Kind, Registry
 from petset.cluster.api.objects import Object, name_of, namespace_of
-from petset.cluster.control.client import Listing, WatchEvent
+from petset.cluster.control.client import OWNERS, Listing, WatchEvent
 from petset.cluster.errors import ApiError, Expired, NotFound, Unavailable, from_status
 
 REQUEST_SECONDS = 30.0
@@ -95,7 +95,7 @@ class HttpClient:
             raise _unavailable(error) from error
 
     async def create(self, obj: Object, *, subresource: str = "", name: str = "") -> Object:
-        kind = "Pod" if subresource else obj["kind"]
+        kind = OWNERS[subresource] if subresource else obj["kind"]
         path = self._registry.of_kind(kind).path(namespace_of(obj), name, subresource)
         return await self._request("POST", path, body=obj)
 

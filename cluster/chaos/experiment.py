@@ -1,0 +1,304 @@
+"""An experiment as data (pure): a YAML file becomes a checked `Experiment`, or one line that says what is wrong.
+
+    name: pod-kill                      how it is called, also on the command line
+    describes: …                        one line
+    needs: {nodes: 2, network: namespaces}      else it is skipped, with the reason
+    workload: journal.workload.yaml     applied in a namespace of its own, removed afterwards; beside this file
+    duration_seconds: 30                how long faults come; `--duration` may change it
+    steady_seconds: 60                  steady state within this: nodes Ready, sets at their spec, services agree
+    converge_seconds: 60                …and again within this after the last heal
+    load: {writes_per_second: 5, probes_per_second: 4}      per pod, and through the service; 0: none
+    method:                             timed faults and deeds, of which each may come again and again
+    - at_seconds: 3
+      every_seconds: 8
+      select: {pod: any}
+      fault: {fault: kill-pod, pod: $pod}
+      for_seconds: [2, 5]
+    random:                             faults and deeds by chance: the seed decides when, what and whom
+      every_seconds: 4
+      at_most: 2                        active at a time
+      choices:
+      - {weight: 3, select: {node: any}, fault: {fault: stop, component: kubelet-$number}, for_seconds: [2, 6]}
+
+A fault is what `petset chaos faults` lists, a deed what a user does (deeds.py). `select` names a pod, a node or a
+claim: `any` (by chance), `each` (one after the other), a name, or labels. It gives the words
+
+    $pod $claim $node $number     for a pod: its name, its first claim, its node and that node's number then
+    $node $number                 for a node                       $claim     for a claim
+
+`$namespace` is the workload's, and is filled in where a fault has a namespace and none is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from string import Template
+from typing import Any, Literal
+
+import yaml
+
+from petset.cluster.chaos.deeds import parse_deed
+from petset.cluster.chaos.errors import BadFault
+from petset.cluster.chaos.faults import parse_fault
+
+MAX_DURATION_SECONDS = 24 * 3600.0
+SELECTABLE = ("pod", "node", "claim")
+EXAMPLES = {"pod": "pod-0", "node": "node-1", "number": "1", "claim": "claim-0", "namespace": "default"}
+"""What placeholders stand for while a file is checked without a cluster."""
+
+
+class ExperimentError(Exception):
+    """An experiment that cannot be run; the message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Selector:
+    """Whom a step is about: `kind` is one of SELECTABLE, `how` is `any`, `each`, or empty for a `name` or `labels`."""
+
+    kind: str
+    how: Literal["any", "each", ""] = ""
+    name: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def words(self) -> str:
+        return self.how or self.name or ",".join(f"{key}={value}" for key, value in self.labels)
+
+
+@dataclass(frozen=True)
+class Action:
+    """A fault or a deed with placeholders; exactly one of `fault` and `deed` is among its keys."""
+
+    mapping: Mapping[str, Any]
+    select: Selector | None = None
+    for_seconds: tuple[float, float] | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Timed:
+    action: Action
+    at_seconds: float
+    every_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class ByChance:
+    """One of `choices`, by weight, each `every_seconds` on average; `at_most` of those that last at a time."""
+
+    every_seconds: float
+    at_most: int
+    choices: tuple[Action, ...]
+
+
+@dataclass(frozen=True)
+class Load:
+    writes_per_second: float = 5.0
+    probes_per_second: float = 4.0
+
+
+@dataclass(frozen=True)
+class Needs:
+    nodes: int = 1
+    network: str = ""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    name: str
+    describes: str
+    workload: str
+    duration_seconds: float
+    steady_seconds: float
+    converge_seconds: float
+    needs: Needs
+    load: Load
+    method: tuple[Timed, ...]
+    by_chance: ByChance | None
+
+
+def parse_experiment(text: str, where: str) -> Experiment:
+    """`where` names the file in messages. Raises ExperimentError."""
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ExperimentError(f"{where} is no YAML: {' '.join(str(error).split())}") from error
+    fields = _Fields(document, where)
+    experiment = Experiment(
+        name=fields.take("name", str),
+        describes=fields.take("describes", str, ""),
+        workload=fields.take("workload", str),
+        duration_seconds=fields.seconds("duration_seconds"),
+        steady_seconds=fields.seconds("steady_seconds", 60.0),
+        converge_seconds=fields.seconds("converge_seconds"),
+        needs=_needs(_Fields(fields.take("needs", dict, {}), f"{where}: needs")),
+        load=_load(_Fields(fields.take("load", dict, {}), f"{where}: load")),
+        method=tuple(
+            _timed(_Fields(each, f"{where}: method {number}"))
+            for number, each in enumerate(fields.take("method", list, []), 1)
+        ),
+        by_chance=_by_chance(fields.take("random", dict, None), f"{where}: random"),
+    )
+    fields.end()
+    if not experiment.method and experiment.by_chance is None:
+        raise ExperimentError(f"{where}: it does nothing; give it a `method` or `random`")
+    return experiment
+
+
+class _Fields:
+    """A mapping that is taken apart: what is missing, of the wrong type or left over is an ExperimentError."""
+
+    def __init__(self, value: object, where: str) -> None:
+        if not isinstance(value, dict):
+            raise ExperimentError(f"{where}: it is no mapping of names to values")
+        self.where = where
+        self._left = dict(value)
+        self._known: list[str] = []
+
+    def take(self, name: str, kind: type, *default: Any) -> Any:
+        """The value of a field. A default makes it optional."""
+        self._known.append(name)
+        value = self._left.pop(name, None)
+        if value is None:
+            if default:
+                return default[0]
+            raise ExperimentError(f"{self.where}: {name} is missing")
+        if not isinstance(value, kind) or value == "":
+            raise ExperimentError(f"{self.where}: {name} is {value!r}; {_KIND_WORDS[kind]} is wanted")
+        return value
+
+    def number(self, name: str, *default: float | None, least: float, most: float) -> Any:
+        self._known.append(name)
+        value = self._left.pop(name, None)
+        if value is None and default:
+            return default[0]
+        if not _is_number(value) or not least <= value <= most:
+            raise ExperimentError(f"{self.where}: {name} is {value!r}; a number from {least:g} to {most:g} is wanted")
+        return float(value)
+
+    def seconds(self, name: str, *default: float | None) -> Any:
+        return self.number(name, *default, least=0.1, most=MAX_DURATION_SECONDS)
+
+    def range_of_seconds(self, name: str) -> tuple[float, float] | None:
+        """`5` or `[2, 10]`; None where it is not given."""
+        self._known.append(name)
+        value = self._left.pop(name, None)
+        if value is None:
+            return None
+        pair = value if isinstance(value, list) else [value, value]
+        if len(pair) != 2 or not all(map(_is_number, pair)) or not 0 < pair[0] <= pair[1] <= MAX_DURATION_SECONDS:
+            raise ExperimentError(f"{self.where}: {name} is {value!r}; seconds, or [least, most], are wanted")
+        return float(pair[0]), float(pair[1])
+
+    def end(self) -> None:
+        """Nothing may be left over."""
+        for name in self._left:
+            raise ExperimentError(f"{self.where}: there is no field {name!r}; there are {', '.join(self._known)}")
+
+
+_KIND_WORDS = {str: "a text", dict: "a mapping", list: "a list", int: "a whole number"}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _needs(fields: _Fields) -> Needs:
+    needs = Needs(nodes=int(fields.number("nodes", 1, least=1, most=1000)), network=fields.take("network", str, ""))
+    if needs.network not in ("", "namespaces", "loopback"):
+        raise ExperimentError(f"{fields.where}: network is {needs.network!r}; namespaces or loopback is wanted")
+    fields.end()
+    return needs
+
+
+def _load(fields: _Fields) -> Load:
+    load = Load(
+        writes_per_second=fields.number("writes_per_second", Load.writes_per_second, least=0.0, most=200.0),
+        probes_per_second=fields.number("probes_per_second", Load.probes_per_second, least=0.0, most=50.0),
+    )
+    fields.end()
+    return load
+
+
+def _timed(fields: _Fields) -> Timed:
+    at_seconds = fields.number("at_seconds", least=0.0, most=MAX_DURATION_SECONDS)
+    every_seconds = fields.seconds("every_seconds", None)
+    timed = Timed(_action(fields), at_seconds, every_seconds)
+    fields.end()
+    return timed
+
+
+def _by_chance(value: object, where: str) -> ByChance | None:
+    if value is None:
+        return None
+    fields = _Fields(value, where)
+    every_seconds = fields.seconds("every_seconds")
+    at_most = int(fields.number("at_most", 1, least=1, most=100))
+    choices = []
+    for number, each in enumerate(fields.take("choices", list), 1):
+        choice = _Fields(each, f"{fields.where}, choice {number}")
+        weight = choice.number("weight", 1.0, least=0.001, most=1_000_000.0)
+        action = _action(choice)
+        choice.end()
+        choices.append(Action(action.mapping, action.select, action.for_seconds, weight))
+    fields.end()
+    if not choices:
+        raise ExperimentError(f"{fields.where}: choices is empty")
+    return ByChance(every_seconds, at_most, tuple(choices))
+
+
+def _action(fields: _Fields) -> Action:
+    select = fields.take("select", dict, None)
+    fault, deed = fields.take("fault", dict, None), fields.take("deed", dict, None)
+    for_seconds = fields.range_of_seconds("for_seconds")
+    if (fault is None) == (deed is None):
+        raise ExperimentError(f"{fields.where}: give it one of fault and deed")
+    action = Action(fault or deed, None if select is None else _selector(select, fields.where), for_seconds)
+    _check(action, fields.where)
+    return action
+
+
+def _selector(value: dict[str, Any], where: str) -> Selector:
+    if len(value) != 1 or next(iter(value)) not in SELECTABLE:
+        raise ExperimentError(f"{where}: select is {value!r}; one of {', '.join(SELECTABLE)} is wanted")
+    kind, wanted = next(iter(value.items()))
+    if wanted in ("any", "each"):
+        return Selector(kind, how=wanted)
+    if isinstance(wanted, str) and wanted:
+        return Selector(kind, name=wanted)
+    if isinstance(wanted, dict) and wanted and all(isinstance(each, str) for each in (*wanted, *wanted.values())):
+        return Selector(kind, labels=tuple(sorted(wanted.items())))
+    raise ExperimentError(f"{where}: select {kind} is {wanted!r}; any, each, a name, or labels are wanted")
+
+
+def _check(action: Action, where: str) -> None:
+    """Find what is wrong with a fault or deed before there is a cluster, with examples for the placeholders."""
+    given = {"": (), "claim": ("claim",), "pod": ("pod", "claim", "node", "number"), "node": ("node", "number")}
+    names = (*given[action.select.kind if action.select else ""], "namespace")
+    try:
+        mapping = filled(action.mapping, {name: EXAMPLES[name] for name in names})
+        if "deed" in mapping:
+            parse_deed(mapping)
+            if action.for_seconds is not None:
+                raise ExperimentError(f"{where}: a deed has no for_seconds")
+        else:
+            fault = parse_fault(mapping)
+            if fault.is_instant and action.for_seconds is not None:
+                raise ExperimentError(f"{where}: {fault.kind} is over at once, it has no for_seconds")
+    except BadFault as error:
+        raise ExperimentError(f"{where}: {error}") from error
+    except ValueError:
+        raise ExperimentError(f"{where}: a `$` begins a word: ${', $'.join(names)}") from None
+    except KeyError as error:
+        name = error.args[0]
+        raise ExperimentError(
+            f"{where}: nothing is selected that gives ${name}; there are ${', $'.join(names)}"
+        ) from None
+
+
+def filled(mapping: Mapping[str, Any], words: Mapping[str, str]) -> dict[str, Any]:
+    """The mapping with its placeholders replaced. Raises KeyError for one without a word."""
+    return {
+        key: Template(value).substitute(words) if isinstance(value, str) else value for key, value in mapping.items()
+    }

@@ -1,0 +1,126 @@
+"""Acknowledged writes are readable afterwards: the history checker.
+
+Every writer sends entries of its own, one after the other, each with a text that nobody else uses. When the cluster is
+whole again, every pod's journal is read. Of each pod must hold:
+
+    acknowledged by journal-1    is in journal-1's journal, exactly once        else: lost, or doubled
+    refused                      is in no journal
+    unknown                      is in one journal at most
+    two entries of one writer    stand in the order in which they were acknowledged by this pod
+    any entry of a journal       was sent by somebody; one asked of this pod, or of the service
+
+An entry in another pod's journal than the one that acknowledged it betrays a swapped disk. A journal that cannot be
+read although the cluster is whole makes every write that it acknowledged a lost one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from petset.cluster.chaos.observations import Journal, Observations, Write
+from petset.cluster.chaos.oracles.verdict import Verdict, Violation
+
+SHOWN = 10
+"""Entries named in one violation; the rest is counted."""
+
+
+def judge(seen: Observations) -> Verdict:
+    """Every write of the load."""
+    acknowledged = [write for write in seen.writes if write.outcome == "acknowledged"]
+    stored = {journal.pod: journal for journal in seen.journals}
+    lost = [write for write in acknowledged if not _is_stored(write, stored.get(write.acknowledged_by))]
+    violations = [*_lost(seen, lost, stored), *_misplaced(seen, stored), *_disordered(seen, stored)]
+    return Verdict(
+        "durability",
+        "every acknowledged write is readable afterwards, once, where it was written",
+        judged=len(acknowledged),
+        violations=tuple(violations),
+        notes=(f"{len(acknowledged)} writes acknowledged, {len(lost)} lost",),
+    )
+
+
+def lost_writes(seen: Observations) -> int:
+    """How many acknowledged writes are not where they were written."""
+    stored = {journal.pod: journal for journal in seen.journals}
+    acknowledged = (write for write in seen.writes if write.outcome == "acknowledged")
+    return sum(not _is_stored(write, stored.get(write.acknowledged_by)) for write in acknowledged)
+
+
+def _is_stored(write: Write, journal: Journal | None) -> bool:
+    return journal is not None and write.entry in journal.entries
+
+
+def _lost(seen: Observations, lost: list[Write], stored: dict[str, Journal]) -> Iterator[Violation]:
+    by_pod: dict[str, list[Write]] = defaultdict(list)
+    for write in lost:
+        by_pod[write.acknowledged_by].append(write)
+    for pod, writes in sorted(by_pod.items()):
+        journal = stored.get(pod)
+        why = "it has no journal" if journal is None else journal.error or f"{len(journal.entries)} others are there"
+        yield Violation(
+            f"{pod} lost {len(writes)} acknowledged writes ({why}): {_some([each.entry for each in writes])}",
+            at=writes[0].ended_at,
+            evidence={
+                "writes": [_row(seen, each) for each in writes[:SHOWN]],
+                "events": seen.events_about(pod),
+                "objects": seen.history_of("Pod", pod),
+            },
+        )
+
+
+def _misplaced(seen: Observations, stored: dict[str, Journal]) -> Iterator[Violation]:
+    """Entries that stand where they must not, twice, or that nobody sent."""
+    sent = {write.entry: write for write in seen.writes}
+    places: dict[str, list[str]] = defaultdict(list)
+    for pod, journal in sorted(stored.items()):
+        for entry, times in Counter(journal.entries).items():
+            places[entry].append(pod)
+            if times > 1:
+                yield Violation(f"{pod} has {entry} {times} times", at=journal.at)
+    for entry, pods in places.items():
+        write = sent.get(entry)
+        if write is None:
+            yield Violation(f"{', '.join(pods)} has {entry}, which nobody sent", at=stored[pods[0]].at)
+        elif write.outcome == "refused":
+            what = f"{', '.join(pods)} has {entry}, which was refused"
+            yield Violation(what, at=write.ended_at, evidence={"writes": [_row(seen, write)]})
+        elif wrong := [pod for pod in pods if not _belongs(write, pod)] or pods[1:]:
+            what = f"{', '.join(wrong)} has {entry}, which belongs to {write.acknowledged_by or write.asked}"
+            yield Violation(what, at=write.ended_at, evidence={"writes": [_row(seen, write)]})
+
+
+def _belongs(write: Write, pod: str) -> bool:
+    if write.outcome == "acknowledged":
+        return pod == write.acknowledged_by
+    return write.asked.startswith("service/") or pod == write.asked
+
+
+def _disordered(seen: Observations, stored: dict[str, Journal]) -> Iterator[Violation]:
+    """A writer waits for each answer, so its acknowledged entries must stand in their order."""
+    for pod, journal in sorted(stored.items()):
+        place = {entry: number for number, entry in enumerate(journal.entries)}
+        newest: dict[str, Write] = {}
+        for write in seen.writes:
+            if write.acknowledged_by != pod or write.entry not in place:
+                continue
+            before = newest.get(write.asked)
+            if before is not None and place[before.entry] > place[write.entry]:
+                yield Violation(f"{pod} has {write.entry} before {before.entry}, which is older", at=write.ended_at)
+            newest[write.asked] = write
+
+
+def _some(entries: list[str]) -> str:
+    more = f" and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
+    return ", ".join(entries[:SHOWN]) + more
+
+
+def _row(seen: Observations, write: Write) -> dict[str, object]:
+    return {
+        "entry": write.entry,
+        "asked": write.asked,
+        "outcome": write.outcome,
+        "acknowledged_by": write.acknowledged_by,
+        "sent_seconds": round(write.began_at - seen.began_at, 3),
+        "answered_seconds": round(write.ended_at - seen.began_at, 3),
+    }
