@@ -19,24 +19,32 @@ FORGET_SECONDS = 2 * MAX_SECONDS
 
 @dataclass(frozen=True)
 class Backoff:
-    """The wait that the next failure costs, and when (epoch seconds) it was last stepped."""
+    """The wait that the next failure costs, and when (epoch seconds) it was last stepped.
+
+    `seconds` are Kubernetes' own, and shown; a cluster with a `time_scale` waits so much shorter.
+    """
 
     seconds: float
     stepped_at: float
+    time_scale: float = 1.0
+
+    @property
+    def wait_seconds(self) -> float:
+        return self.seconds / self.time_scale
 
 
 def waits_until(backoff: Backoff | None, failed_at: float) -> float:
     """Until when a container that failed at `failed_at` waits; `failed_at` itself when it need not wait."""
     if backoff is None or _forgotten(backoff, failed_at):
         return failed_at
-    return failed_at + backoff.seconds
+    return failed_at + backoff.wait_seconds
 
 
-def stepped(backoff: Backoff | None, *, failed_at: float, now: float) -> Backoff:
+def stepped(backoff: Backoff | None, *, failed_at: float, now: float, time_scale: float = 1.0) -> Backoff:
     """The backoff after one more try, made now, because of the failure at `failed_at`."""
     if backoff is None or _forgotten(backoff, failed_at):
-        return Backoff(INITIAL_SECONDS, now)
-    return Backoff(min(backoff.seconds * 2, MAX_SECONDS), now)
+        return Backoff(INITIAL_SECONDS, now, time_scale)
+    return Backoff(min(backoff.seconds * 2, MAX_SECONDS), now, time_scale)
 
 
 def go_duration(seconds: float) -> str:
@@ -53,4 +61,4 @@ def go_duration(seconds: float) -> str:
 
 
 def _forgotten(backoff: Backoff, failed_at: float) -> bool:
-    return failed_at - backoff.stepped_at > FORGET_SECONDS
+    return failed_at - backoff.stepped_at > FORGET_SECONDS / backoff.time_scale

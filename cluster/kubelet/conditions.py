@@ -56,7 +56,7 @@ def _containers_ready(facts: Sequence[ContainerFacts], statuses: Mapping[str, Ob
         return False, "PodCompleted", ""
     if phase == "Failed":
         return False, "PodFailed", ""
-    unready = [each.name for each in facts if each.role != "init" and not statuses[each.name]["ready"]]
+    unready = [each.name for each in facts if each.role in ("main", "sidecar") and not statuses[each.name]["ready"]]
     if unready:
         return False, "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]"
     return TRUE

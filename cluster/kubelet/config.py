@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from petset.cluster.api.release import RELEASE
+
+FEWEST_PERIOD_SECONDS = 0.5
+FEWEST_TIMEOUT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,31 @@ class KubeletConfig:
     """Where the kubelet's own server listens (server.py); 0 without one."""
     lease_seconds: int = 40
     lease_renew_seconds: float = 10.0
+    volume_refresh_seconds: float = 5.0
+    """How often mounted ConfigMaps, Secrets and tokens are compared with what they should be (Kubernetes: 60 s)."""
+    limit_seconds: float = 10.0
+    """How often emptyDirs with a size limit are measured."""
     status_seconds: float = 10.0
     """How often the node looks at its own Node object."""
     status_report_seconds: float = 300.0
     """How often it writes it although nothing changed."""
+    heartbeat_timeout_seconds: float = 10.0
+    """How long the API server may take to answer a heartbeat (the kubelet's heartbeat client)."""
+    max_heartbeat_retry_seconds: float = 7.0
+    time_scale: float = 1.0
+    """How much shorter than Kubernetes' these, and the pauses before a restart, are."""
+
+    def at_scale(self, ratio: float) -> KubeletConfig:
+        """The control plane's long durations divided by `ratio`; probes and graceful termination are not among them.
+
+        What a busy machine needs stays: heartbeats come every FEWEST_PERIOD_SECONDS at the most.
+        """
+        return replace(
+            self,
+            lease_renew_seconds=max(self.lease_renew_seconds / ratio, FEWEST_PERIOD_SECONDS),
+            status_seconds=max(self.status_seconds / ratio, FEWEST_PERIOD_SECONDS),
+            status_report_seconds=max(self.status_report_seconds / ratio, FEWEST_PERIOD_SECONDS),
+            heartbeat_timeout_seconds=max(self.heartbeat_timeout_seconds / ratio, FEWEST_TIMEOUT_SECONDS),
+            max_heartbeat_retry_seconds=max(self.max_heartbeat_retry_seconds / ratio, FEWEST_PERIOD_SECONDS),
+            time_scale=self.time_scale * ratio,
+        )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from petset.cluster.api.objects import Object, annotations_of, labels_of, name_of, namespace_of, uid_of
 from petset.cluster.api.quantities import parse_quantity
+from petset.cluster.kubelet.facts import every_container
 
 _QUOTED_PATH = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]")
 
@@ -63,8 +64,7 @@ def resource_field(pod: Object, reference: Object, *, facts: PodFacts, container
     that request it asks for 0. Raises ConfigError.
     """
     if wanted := reference.get("containerName"):
-        everyone = [*(pod["spec"].get("initContainers") or ()), *(pod["spec"].get("containers") or ())]
-        container = next((each for each in everyone if each["name"] == wanted), None)
+        container = next((each for each in every_container(pod) if each["name"] == wanted), None)
     if container is None:
         raise ConfigError(f"container {reference.get('containerName', '')} not found")
     side, _, name = str(reference["resource"]).partition(".")

@@ -95,6 +95,13 @@ class SandboxDelayed:
 
 
 @dataclass(frozen=True)
+class DisksAwaited:
+    """Network disks are not attached to the node yet; `message` is what is said when that takes too long."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class ImagePulled:
     """`fetched` is False when the image was on the machine already."""
 
@@ -119,11 +126,13 @@ class Started:
 
 @dataclass(frozen=True)
 class StartFailed:
-    """`CreateContainerConfigError` or `RunContainerError`."""
+    """`CreateContainerConfigError`, `CreateContainerError` (no attempt was made) or `RunContainerError` (one was, which
+    ended at once); `failed_at` is that of the StartContainer."""
 
     container: str
     reason: str
     message: str
+    failed_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +178,7 @@ class MachineSilent:
 Result = (
     SandboxReady
     | SandboxDelayed
+    | DisksAwaited
     | ImagePulled
     | ImageFailed
     | Started

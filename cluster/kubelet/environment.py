@@ -40,10 +40,14 @@ def container_spec(
         args=tuple(expand(word, env) for word in container.get("args") or ()),
         env=env,
         working_dir=container.get("workingDir") or "",
+        user=_user(pod, container),
         mounts=tuple(_mount(each, env) for each in container.get("volumeMounts") or ()),
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
+        target=container.get("targetContainerName") or "",
+        termination_log=container.get("terminationMessagePath") or "",
+        message_from_log=container.get("terminationMessagePolicy") == "FallbackToLogsOnError",
     )
 
 
@@ -156,10 +160,21 @@ def _referenced(kind: str, reference: Mapping[str, Any], *, sources: Sources) ->
     return obj
 
 
+def _user(pod: Object, container: Object) -> str:
+    """`runAsUser` and `runAsGroup`, the container's own or the pod's; "" when nobody names a user."""
+    context = {**(pod["spec"].get("securityContext") or {}), **(container.get("securityContext") or {})}
+    if context.get("runAsUser") is None:
+        return ""
+    group = context.get("runAsGroup")
+    return f"{context['runAsUser']}:{(context.get('fsGroup') or 0) if group is None else group}"
+
+
 def _mount(mount: Object, env: Mapping[str, str]) -> Mount:
     sub_path = mount.get("subPath") or ""
     if expression := mount.get("subPathExpr"):
         sub_path = expand(expression, env)
+        if unknown := [name for name in _REFERENCE.findall(expression) if name and name not in env]:
+            raise ConfigError(f'missing value for "{unknown[0]}"')
     return Mount(
         volume=mount["name"],
         target=mount["mountPath"],

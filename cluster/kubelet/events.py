@@ -18,6 +18,7 @@ from petset.cluster.clock import Clock
 from petset.cluster.control.events import EventRecorder
 from petset.cluster.control.writes import Record
 from petset.cluster.kubelet.effects import Say
+from petset.cluster.kubelet.facts import STATUS_FIELDS
 
 QUEUE_LENGTH = 1000
 BURST = 25.0
@@ -67,8 +68,8 @@ class Events:
 
 
 def _record(pod: Object, event: Say) -> Record:
-    spec = pod.get("spec") or {}
-    is_init = any(each["name"] == event.container for each in spec.get("initContainers") or ())
-    field = "initContainers" if is_init else "containers"
+    spec, name = pod.get("spec") or {}, event.container
+    fields = (field for field in STATUS_FIELDS if any(each["name"] == name for each in spec.get(field) or ()))
+    field = next(fields, "containers")
     field_path = f"spec.{field}{{{event.container}}}" if event.container else ""
     return Record(pod, event.type, event.reason, event.message, field_path)

@@ -16,12 +16,18 @@ from petset.cluster.api.cri import ContainerStatus, SandboxStatus
 from petset.cluster.api.objects import Object
 from petset.cluster.api.times import parse_time
 
-ContainerRole = Literal["init", "sidecar", "main"]
+ContainerRole = Literal["init", "sidecar", "main", "ephemeral"]
 
 ID_SCHEME = "petset://"
 LOST_MESSAGE = "The container could not be located when the pod was terminated"
 LOST_EXIT_CODE = 137
 TERMINAL_PHASES = ("Succeeded", "Failed")
+STATUS_FIELDS = {
+    "initContainers": "initContainerStatuses",
+    "containers": "containerStatuses",
+    "ephemeralContainers": "ephemeralContainerStatuses",
+}
+"""Where a pod's spec has containers, and where its status tells of them."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,11 @@ class ContainerFacts:
         return str(self.spec["name"])
 
     @property
+    def initializes(self) -> bool:
+        """It stands before the main containers: an init container or a sidecar."""
+        return self.role in ("init", "sidecar")
+
+    @property
     def last(self) -> ContainerStatus | None:
         """The newest attempt that ever was, as far as anybody knows."""
         return self.current or self.lost
@@ -58,15 +69,20 @@ class ContainerFacts:
 
 
 def container_facts(pod: Object, sandbox: SandboxStatus | None) -> list[ContainerFacts]:
-    """The init containers (sidecars among them), then the main containers, each in the spec's order."""
+    """The init containers (sidecars among them), the main ones, the ephemeral ones, each in the spec's order."""
     spec, status = pod["spec"], pod.get("status") or {}
     facts = []
-    for field, status_field in (("initContainers", "initContainerStatuses"), ("containers", "containerStatuses")):
+    for field, status_field in STATUS_FIELDS.items():
         known = {each["name"]: each for each in status.get(status_field) or ()}
         for container in spec.get(field) or ():
             role = _role(field, container)
             facts.append(_facts_of(container, role=role, sandbox=sandbox, known=known.get(container["name"])))
     return facts
+
+
+def every_container(pod: Object) -> list[Object]:
+    """The specs of all containers of a pod, of whatever role."""
+    return [each for field in STATUS_FIELDS for each in pod["spec"].get(field) or ()]
 
 
 def exit_code_of(attempt: ContainerStatus) -> int:
@@ -86,8 +102,8 @@ def any_lost(facts: Sequence[ContainerFacts]) -> bool:
 
 
 def _role(field: str, container: Object) -> ContainerRole:
-    if field == "containers":
-        return "main"
+    if field != "initContainers":
+        return "main" if field == "containers" else "ephemeral"
     return "sidecar" if container.get("restartPolicy") == "Always" else "init"
 
 

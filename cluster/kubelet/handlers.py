@@ -1,4 +1,5 @@
-"""What a probe or a lifecycle hook does: a command in the container, an HTTP GET, a connection, a pause.
+"""What a probe or a lifecycle hook does: a command in the container, an HTTP GET, a connection, a
+question in gRPC, a pause.
 
 A handler answers with an error text, empty when all is well; the texts are those of Kubernetes' probers.
 """
@@ -9,11 +10,12 @@ import asyncio
 from dataclasses import dataclass
 
 from petset.cluster.api.objects import Object
-from petset.cluster.api.release import RELEASE
+from petset.cluster.kubelet.backoff import go_duration
+from petset.cluster.kubelet.probes import USER_AGENT
 from petset.cluster.kubelet.runtime import Prober, Runtime
 
 TIMEOUT_EXIT_CODE = 124
-USER_AGENT = f"kube-probe/{RELEASE.rpartition('.')[0]}"
+GRPC_UNIMPLEMENTED = 12
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Handlers:
             return await self._http_get(handler["httpGet"], target, timeout_seconds)
         if "tcpSocket" in handler:
             return await self._connect(handler["tcpSocket"], target, timeout_seconds)
+        if "grpc" in handler:
+            return await self._grpc(handler["grpc"], target, timeout_seconds)
         if "sleep" in handler:
             await asyncio.sleep(min(float(handler["sleep"]["seconds"]), timeout_seconds))
             return ""
@@ -86,6 +90,21 @@ class Handlers:
         except OSError as error:
             return f"dial tcp {host}:{port}: {_reason(error)}"
         return ""
+
+    async def _grpc(self, grpc: Object, target: Target, timeout_seconds: float) -> str:
+        """In the words of pkg/probe/grpc."""
+        host, port, timeout = target.pod_ip, int(grpc["port"]), go_duration(timeout_seconds)
+        try:
+            code, text = await self._prober.grpc_health(host, port, grpc.get("service") or "", timeout_seconds)
+        except TimeoutError:
+            return f"timeout: health rpc did not complete within {timeout}"
+        except OSError as error:
+            return f'error: failed to connect service at "{host}:{port}": dial tcp {host}:{port}: {_reason(error)}'
+        if code == GRPC_UNIMPLEMENTED:
+            return f"error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {text}"
+        if code:
+            return f"error: health rpc probe failed: rpc error: code = {code} desc = {text}"
+        return "" if text == "SERVING" else f'service unhealthy (responded with "{text}")'
 
 
 def _port(port: int | str, container: Object) -> int | None:

@@ -9,9 +9,10 @@ new kubelet that finds the containers running. Effects are given in steps: the w
 results, and plans again until nothing is left to do before `wake_at`.
 
     sandbox ─▶ init containers, one after the other (sidecars stay) ─▶ main containers
+            └▶ ephemeral containers, each once, whatever the others do
     exit ─▶ policy ─▶ backoff ─▶ pull ─▶ start               deletion ─▶ termination.py ─▶ RemoveSandbox
 
-Left out: pod resizing, ephemeral containers, lifecycle.stopSignal, restart rules of single containers.
+Left out: pod resizing, lifecycle.stopSignal, restart rules of single containers.
 """
 
 from __future__ import annotations
@@ -99,6 +100,8 @@ def finished_for_good(container: ContainerFacts, pod: Object) -> bool:
 
 def _restarts(container: ContainerFacts, pod: Object, ended: ContainerStatus) -> bool:
     policy = pod["spec"].get("restartPolicy", "Always")
+    if container.role == "ephemeral":
+        return False
     if container.role == "sidecar":
         return True
     if container.role == "init" and policy == "Always":
@@ -233,6 +236,8 @@ class _Draft:
         for container in self.facts:
             if container.running:
                 self._attend(container)
+            elif container.role == "ephemeral":
+                self._start(container)
         if not self._run_init():
             return
         for container in self.facts:
@@ -243,7 +248,7 @@ class _Draft:
         """Start what is next among the init containers and sidecars; True when the main containers may start."""
         main_started = any(each.current for each in self.facts if each.role == "main")
         for container in self.facts:
-            if container.role == "main":
+            if not container.initializes:
                 break
             if container.role == "init":
                 if main_started or _completed(container):
@@ -267,7 +272,7 @@ class _Draft:
         if last is not None and container.role != "init" and finished_for_good(container, self.pod):
             return
         memory = self.memory.of(container.name)
-        if last is not None and self._crash_looping(container, last, memory):
+        if last is not None and _is_of_its_image(container, last) and self._crash_looping(container, last, memory):
             return
         if self.now < memory.retry_at:
             self._show_pull_backoff(container, memory)
@@ -289,7 +294,7 @@ class _Draft:
         if self.now < shown_until:
             self.wake(shown_until)
             return True
-        if memory.waiting is None:
+        if memory.waiting is None or memory.waiting.reason != "CrashLoopBackOff":
             whose = f"{name_of(self.pod)}_{namespace_of(self.pod)}({uid_of(self.pod)})"
             message = f"back-off {go_duration(memory.crash.seconds)} restarting failed "
             waiting = Waiting("CrashLoopBackOff", f"{message}container={container.name} pod={whose}", self.now)
@@ -330,6 +335,9 @@ class _Draft:
             deadline = self.now + (grace_seconds if own_grace is None else float(own_grace))
             message = f"Container {container.name} failed {kind} probe, will be restarted"
             self._begin_stop(container, deadline=deadline, message=message)
+        elif container.current is not None and not _is_of_its_image(container, container.current):
+            message = f"Container {container.name} definition changed, will be restarted"
+            self._begin_stop(container, deadline=self.now + grace_seconds, message=message)
         self._continue_stop(container)
 
     def _post_start(self, container: ContainerFacts) -> None:
@@ -357,6 +365,11 @@ class _Draft:
             self.effects.append(RunProbe(container.name, current.id, kind))
         self.remember(container.name, replace(memory, probes=probes))
         self.wake(probes.next_at(terminating=stopping))
+
+
+def _is_of_its_image(container: ContainerFacts, attempt: ContainerStatus) -> bool:
+    """An image is all of a running container that may be changed; the new one owes nothing to the old one's crashes."""
+    return not attempt.image or attempt.image == container.spec.get("image")
 
 
 def _completed(container: ContainerFacts) -> bool:

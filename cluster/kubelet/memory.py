@@ -13,6 +13,7 @@ from typing import Literal
 
 from petset.cluster.kubelet.backoff import Backoff, go_duration, stepped
 from petset.cluster.kubelet.effects import (
+    DisksAwaited,
     HookEnded,
     ImageFailed,
     ImagePulled,
@@ -31,10 +32,14 @@ from petset.cluster.kubelet.probes import ContainerProbes
 
 CONFIG_RETRY_SECONDS = 10.0
 """Between two tries to create a container whose configuration is wrong (the kubelet's pod resync)."""
+START_RETRY_SECONDS = 1.0
+"""Before a program that could not be started is looked at again, as a container that crashed."""
 FIRST_RETRY_SECONDS = 1.0
 MAX_MOUNT_RETRY_SECONDS = 16.0
 """Kubernetes doubles up to 122 s; shorter here, because people wait in front of it."""
 MAX_SILENCE_RETRY_SECONDS = 4.0
+ATTACH_SECONDS = 123.0
+"""A pod whose disks are not attached after this time says so, and again after as long (podAttachAndMountTimeout)."""
 
 HookStage = Literal["due", "running", "done", "failed"]
 
@@ -71,6 +76,7 @@ class ContainerMemory:
     post_start: HookStage = "done"
     """`due` from the container's start; only `done` counts as ready, and `failed` gets the container killed."""
     stop: Stop | None = None
+    time_scale: float = 1.0
 
 
 NEW = ContainerMemory()
@@ -95,9 +101,13 @@ class PodMemory:
     sandbox_retry_at: float = 0.0
     """The sandbox could not be prepared: it is not tried again before this time."""
     retry_seconds: float = 0.0
+    awaited_since: float | None = None
+    """The pod waits for its disks to be attached, or for another word about it, since then."""
+    time_scale: float = 1.0
+    """How much shorter than Kubernetes' the pauses before another try of a container are."""
 
     def of(self, container: str) -> ContainerMemory:
-        return self.containers.get(container, NEW)
+        return self.containers.get(container) or ContainerMemory(time_scale=self.time_scale)
 
     def having(self, container: str, memory: ContainerMemory) -> PodMemory:
         return replace(self, containers={**self.containers, container: memory})
@@ -107,7 +117,12 @@ def absorb(memory: PodMemory, result: Result, *, images: Mapping[str, str], now:
     """The memory after a result, and what is said about it. `images` maps container names to image references."""
     match result:
         case SandboxReady() | SandboxRemoved():
-            return replace(memory, retry_seconds=0.0), []
+            return replace(memory, retry_seconds=0.0, awaited_since=None), []
+        case DisksAwaited(message=message):
+            since = now if memory.awaited_since is None else memory.awaited_since
+            if now < since + ATTACH_SECONDS:
+                return replace(memory, awaited_since=since), []
+            return replace(memory, awaited_since=now), [Say("Warning", "FailedMount", message)]
         case SandboxDelayed(reason=reason, message=message):
             seconds = _longer(memory.retry_seconds, limit=MAX_MOUNT_RETRY_SECONDS)
             delayed = replace(memory, retry_seconds=seconds, sandbox_retry_at=now + seconds)
@@ -140,10 +155,8 @@ def _absorb_container(
             return _pull_failed(memory, result.message, image=image, now=now)
         case Started():
             return _started(memory, result, now=now)
-        case StartFailed(reason=reason, message=message):
-            waiting = Waiting(reason, message, now)
-            said = [Say("Warning", "Failed", f"Error: {message}")]
-            return replace(memory, waiting=waiting, retry_at=now + CONFIG_RETRY_SECONDS), said
+        case StartFailed():
+            return _start_failed(memory, result, now=now)
         case Signalled():
             return _signalled(memory, result, now=now), []
         case HookEnded():
@@ -160,12 +173,12 @@ def _pulled(result: ImagePulled, image: str) -> Say:
 
 
 def _pull_failed(memory: ContainerMemory, error: str, *, image: str, now: float) -> tuple[ContainerMemory, list[Say]]:
-    pull = stepped(memory.pull, failed_at=now, now=now)
+    pull = stepped(memory.pull, failed_at=now, now=now, time_scale=memory.time_scale)
     after = replace(
         memory,
         pull=pull,
         pull_error=error,
-        retry_at=now + pull.seconds,
+        retry_at=now + pull.wait_seconds,
         waiting=Waiting("ErrImagePull", error, now),
     )
     return after, [
@@ -174,10 +187,22 @@ def _pull_failed(memory: ContainerMemory, error: str, *, image: str, now: float)
     ]
 
 
+def _start_failed(memory: ContainerMemory, result: StartFailed, *, now: float) -> tuple[ContainerMemory, list[Say]]:
+    """A container that ended before it ran counts as a crash; one that could not be made is tried again later."""
+    said = [Say("Warning", "Failed", f"Error: {result.message}")]
+    after = replace(memory, waiting=Waiting(result.reason, result.message, now))
+    if result.reason != "RunContainerError":
+        return replace(after, retry_at=now + CONFIG_RETRY_SECONDS), said
+    crash = memory.crash
+    if result.failed_at is not None:
+        crash = stepped(crash, failed_at=result.failed_at, now=now, time_scale=memory.time_scale)
+    return replace(after, crash=crash, retry_at=now + START_RETRY_SECONDS), said
+
+
 def _started(memory: ContainerMemory, result: Started, *, now: float) -> tuple[ContainerMemory, list[Say]]:
     crash = memory.crash
     if result.failed_at is not None:
-        crash = stepped(crash, failed_at=result.failed_at, now=now)
+        crash = stepped(crash, failed_at=result.failed_at, now=now, time_scale=memory.time_scale)
     after = replace(memory, crash=crash, waiting=None, retry_at=0.0, stop=None, probes=None, post_start="due")
     return after, [
         Say("Normal", "Created", f"Created container: {result.container}"),

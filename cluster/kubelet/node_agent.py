@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from petset.cluster.api.objects import Object, condition_is_true, labels_of
 from petset.cluster.api.times import format_micro_time
 from petset.cluster.clock import Clock
 from petset.cluster.control.client import Client
-from petset.cluster.errors import AlreadyExists, ApiError, NotFound
+from petset.cluster.errors import AlreadyExists, ApiError, NotFound, Unavailable
 from petset.cluster.kubelet.config import KubeletConfig, NodeIdentity
 from petset.cluster.kubelet.effects import Say
 from petset.cluster.kubelet.events import Events
@@ -35,7 +35,8 @@ from petset.cluster.kubelet.node_object import (
 FIRST_LOOK_SECONDS = 1.0
 """How long registration waits for the machine's first answer, so that a healthy node is born Ready."""
 FIRST_RETRY_SECONDS = 0.2
-MAX_RETRY_SECONDS = 7.0
+
+_Answer = TypeVar("_Answer")
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class NodeAgent:
     async def _keep_status(self) -> None:
         while True:
             try:
-                await self._report_status()
+                await self._in_time(self._report_status())
             except NotFound:
                 log.warning("node %s is no longer registered", self._node.name)
             except ApiError as error:
@@ -97,7 +98,7 @@ class NodeAgent:
 
     async def _renew_lease(self, node: Object) -> None:
         while True:
-            await self._persist(lambda: self._renew_once(node))
+            await self._persist(lambda: self._in_time(self._renew_once(node)))
             await asyncio.sleep(self._config.lease_renew_seconds)
 
     async def _renew_once(self, node: Object) -> Object:
@@ -106,6 +107,14 @@ class NodeAgent:
             return await self._client.patch("Lease", self._node.name, LEASE_NAMESPACE, body=body)
         except NotFound:
             return await self._client.create(new_lease(self._node, self._config, owner=node, now=self._clock.now()))
+
+    async def _in_time(self, heartbeat: Awaitable[_Answer]) -> _Answer:
+        """A heartbeat that hangs, as on a cut cable, is given up: the next one gets a connection of its own."""
+        try:
+            async with asyncio.timeout(self._config.heartbeat_timeout_seconds):
+                return await heartbeat
+        except TimeoutError as error:
+            raise Unavailable("the API server does not answer a heartbeat") from error
 
     async def _persist(self, attempt: Callable[[], Awaitable[Object]]) -> Object:
         """Try until it succeeds."""
@@ -116,7 +125,7 @@ class NodeAgent:
             except ApiError as error:
                 log.info("node %s: %s; again in %.1f s", self._node.name, error, pause)
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, MAX_RETRY_SECONDS)
+                pause = min(pause * 2, self._config.max_heartbeat_retry_seconds)
 
     def _say(self, node: Object, reason: str, message: str) -> None:
         # The kubelet's events are about its node by name: `kubectl describe node` looks for that uid.

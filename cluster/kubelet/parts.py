@@ -10,12 +10,15 @@ from petset.cluster.api.cri import SandboxStatus
 from petset.cluster.api.objects import Object, uid_of
 from petset.cluster.clock import Clock
 from petset.cluster.control.client import Client
+from petset.cluster.kubelet.attachments import Attachments
 from petset.cluster.kubelet.config import KubeletConfig, NodeIdentity
+from petset.cluster.kubelet.downward import PodFacts
 from petset.cluster.kubelet.events import Events
 from petset.cluster.kubelet.facts import container_facts
 from petset.cluster.kubelet.handlers import Handlers
 from petset.cluster.kubelet.memory import PodMemory
 from petset.cluster.kubelet.runtime import Runtime
+from petset.cluster.kubelet.sandboxes import hostname_of
 from petset.cluster.kubelet.sources import SourceCache
 from petset.cluster.kubelet.status import Seen
 
@@ -32,9 +35,20 @@ class Parts:
     clock: Clock
     events: Events
     sources: SourceCache
+    attachments: Attachments
     look_again: Callable[[], None]
     images: set[str] = field(default_factory=set)
     """Image references that this node fetched."""
+
+    def facts_of(self, pod: Object, sandbox: SandboxStatus | None) -> PodFacts:
+        """What this node hands to a pod's containers about itself."""
+        return PodFacts(
+            hostname=hostname_of(pod),
+            pod_ip=sandbox.ip if sandbox else "",
+            host_ip=self.node.address,
+            node_name=self.node.name,
+            allocatable=self.node.capacity,
+        )
 
 
 @dataclass

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from petset.cluster.api.cri import ContainerSpec, ImageNotFound, RuntimeFailure, SandboxStatus
+from petset.cluster.api.cri import (
+    ContainerSpec,
+    CreationFailure,
+    ImageNotFound,
+    MountFailure,
+    RuntimeFailure,
+    SandboxStatus,
+)
 from petset.cluster.api.objects import Object, namespace_of, uid_of
 from petset.cluster.errors import ApiError
-from petset.cluster.kubelet.downward import ConfigError, PodFacts
+from petset.cluster.kubelet.attachments import NotAttached
+from petset.cluster.kubelet.downward import ConfigError
 from petset.cluster.kubelet.effects import (
+    DisksAwaited,
     HookEnded,
     ImageFailed,
     ImagePulled,
@@ -30,10 +39,11 @@ from petset.cluster.kubelet.effects import (
     StartFailed,
 )
 from petset.cluster.kubelet.environment import container_spec
+from petset.cluster.kubelet.facts import every_container
 from petset.cluster.kubelet.handlers import Target
 from petset.cluster.kubelet.parts import Parts
 from petset.cluster.kubelet.probes import FIELDS, probe_number
-from petset.cluster.kubelet.sandboxes import hostname_of, sandbox_spec, with_container
+from petset.cluster.kubelet.sandboxes import sandbox_spec, with_container
 from petset.cluster.kubelet.volumes import VolumeNotReady, pod_volumes
 
 Step = RunSandbox | PullImage | StartContainer | Signal | RemoveSandbox
@@ -74,6 +84,7 @@ class Performer:
                 return Done(Signalled(step.container, step.container_id, step.signal), sandbox)
             case RemoveSandbox():
                 await runtime.remove_sandbox(uid_of(pod))
+                await self._parts.attachments.release(uid_of(pod))
                 return Done(SandboxRemoved(), None)
 
     async def run_probe(self, pod: Object, sandbox: SandboxStatus, effect: RunProbe) -> Result:
@@ -101,24 +112,28 @@ class Performer:
     async def _run_sandbox(self, pod: Object, sandbox: SandboxStatus | None) -> Done:
         try:
             sources = await self._parts.sources.for_volumes(pod)
-            volumes = pod_volumes(pod, sources, self._facts(pod, None))
+            volumes = pod_volumes(pod, sources, self._parts.facts_of(pod, None))
+            await self._parts.attachments.hold(uid_of(pod), volumes)
             spec = sandbox_spec(pod, self._parts.config, volumes)
             return Done(SandboxReady(), await self._parts.runtime.run_sandbox(spec))
-        except VolumeNotReady as error:
+        except (VolumeNotReady, MountFailure) as error:
             return Done(SandboxDelayed("FailedMount", str(error)), sandbox)
+        except NotAttached as error:
+            return Done(DisksAwaited(str(error)), sandbox)
         except RuntimeFailure as error:
             return Done(SandboxDelayed("FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}"), sandbox)
 
     async def _pull(self, container: Object, step: PullImage) -> Result:
         reference, policy = container["image"], container.get("imagePullPolicy", "IfNotPresent")
-        begun, present = self._parts.clock.now(), reference in self._parts.images
+        if policy != "Always" and reference in self._parts.images:  # should it be gone, the start says so
+            return ImagePulled(step.container, step.attempt, fetched=False)
+        begun = self._parts.clock.now()
         try:
             await self._parts.runtime.pull_image(reference)
         except (ImageNotFound, RuntimeFailure) as error:
             return ImageFailed(step.container, str(error))
         self._parts.images.add(reference)
-        fetched = policy == "Always" or (policy == "IfNotPresent" and not present)
-        return ImagePulled(step.container, step.attempt, self._parts.clock.now() - begun, fetched)
+        return ImagePulled(step.container, step.attempt, self._parts.clock.now() - begun, policy != "Never")
 
     async def _start(self, pod: Object, sandbox: SandboxStatus | None, step: StartContainer) -> Done:
         try:
@@ -127,9 +142,12 @@ class Performer:
         except ConfigError as error:
             return Done(StartFailed(step.container, "CreateContainerConfigError", str(error)), sandbox)
         except ImageNotFound as error:
+            self._parts.images.discard(container_of(pod, step.container)["image"])
             return Done(ImageFailed(step.container, str(error)), sandbox)
+        except CreationFailure as error:
+            return Done(StartFailed(step.container, error.reason, str(error)), sandbox)
         except RuntimeFailure as error:
-            return Done(StartFailed(step.container, "RunContainerError", str(error)), sandbox)
+            return Done(StartFailed(step.container, "RunContainerError", str(error), step.failed_at), sandbox)
         result = Started(step.container, status.id, step.failed_at)
         return Done(result, with_container(sandbox, status) if sandbox else None)
 
@@ -144,7 +162,7 @@ class Performer:
             attempt=step.attempt,
             sources=await self._parts.sources.for_containers(pod),
             services=services,
-            facts=self._facts(pod, sandbox),
+            facts=self._parts.facts_of(pod, sandbox),
         )
 
     def _api_service(self) -> Object:
@@ -153,19 +171,7 @@ class Performer:
         spec = {"clusterIP": self._parts.config.api_address, "ports": [port]}
         return {"metadata": {"name": "kubernetes"}, "spec": spec}
 
-    def _facts(self, pod: Object, sandbox: SandboxStatus | None) -> PodFacts:
-        node = self._parts.node
-        return PodFacts(
-            hostname=hostname_of(pod),
-            pod_ip=sandbox.ip if sandbox else "",
-            host_ip=node.address,
-            node_name=node.name,
-            allocatable=node.capacity,
-        )
-
 
 def container_of(pod: Object, name: str) -> Object:
-    """The container of that name, init or main."""
-    spec = pod["spec"]
-    everyone = (*(spec.get("initContainers") or ()), *spec["containers"])
-    return next(each for each in everyone if each["name"] == name)
+    """The container of that name, of whatever role."""
+    return next(each for each in every_container(pod) if each["name"] == name)

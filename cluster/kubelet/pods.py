@@ -16,9 +16,11 @@ import logging
 from signal import SIGTERM
 
 from petset.cluster.api.cri import SandboxStatus
-from petset.cluster.api.objects import Object, name_of, namespace_of, uid_of
+from petset.cluster.api.objects import Object, is_terminating, name_of, namespace_of, uid_of
 from petset.cluster.control.informer import Informer
 from petset.cluster.errors import ApiError
+from petset.cluster.kubelet.admission import Refusal, refusal_of
+from petset.cluster.kubelet.effects import Say
 from petset.cluster.kubelet.health import Health
 from petset.cluster.kubelet.machine import FORCED_GRACE_SECONDS
 from petset.cluster.kubelet.parts import Parts
@@ -99,6 +101,7 @@ class Pods:
     async def run(self) -> None:
         """Until cancelled."""
         await self._take_listing()
+        self._parts.attachments.adopt(self._listing.values())
         self._informer.subscribe(self._see)
         self._tasks.create_task(self._informer.run(), name="pod informer")
         await self._informer.synced.wait()
@@ -129,11 +132,23 @@ class Pods:
         uid, key = uid_of(pod), (namespace_of(pod), name_of(pod))
         earlier = self._newest.get(key)
         worker = PodWorker(pod, self._listing.get(uid), self._parts, predecessor=earlier.finished if earlier else None)
+        if refusal := self._refusal(pod):
+            reason, message = refusal
+            worker.refuse(reason, f"Pod was rejected: {message}")
+            self._parts.events.say(pod, Say("Warning", reason, message))
         self._workers[uid] = self._newest[key] = worker
         self._tasks.create_task(self._care(uid, key, worker), name=f"pod {key[0]}/{key[1]}")
 
+    def _refusal(self, pod: Object) -> Refusal | None:
+        """Why the node does not take a pod that is new to it."""
+        if uid_of(pod) in self._listing or is_terminating(pod) or (pod.get("status") or {}).get("startTime"):
+            return None
+        others = [worker.pod for worker in self._workers.values() if worker.occupies]
+        return refusal_of(pod, others, self._parts.node.capacity)
+
     async def _care(self, uid: str, key: tuple[str, str], worker: PodWorker) -> None:
         await worker.run()
+        await self._parts.attachments.release(uid)
         del self._workers[uid]
         if self._newest.get(key) is worker:
             del self._newest[key]
@@ -153,6 +168,7 @@ class Pods:
             if running:
                 await asyncio.sleep(FORCED_GRACE_SECONDS)
             await self._parts.runtime.remove_sandbox(sandbox.uid)
+            await self._parts.attachments.release(sandbox.uid)
         except ApiError as error:
             log.info("stray sandbox %s/%s: %s", sandbox.namespace, sandbox.name, error)
             await asyncio.sleep(SILENCE_RETRY_SECONDS)

@@ -14,6 +14,8 @@ from typing import Any
 
 import aiohttp
 
+from petset.cluster.kubelet.grpc_health import HealthCall
+from petset.cluster.kubelet.probes import USER_AGENT
 from petset.cluster.network.network import Network
 
 MAX_BODY_BYTES = 10 * 1024
@@ -41,11 +43,29 @@ class NetworkProber:
                 raise OSError(str(error)) from error
 
     async def tcp_connect(self, host: str, port: int, timeout_seconds: float) -> None:
+        async with asyncio.timeout(timeout_seconds), self._connected(host, port):
+            return
+
+    async def grpc_health(self, host: str, port: int, service: str, timeout_seconds: float) -> tuple[int, str]:
+        """See `Prober`."""
+        loop, call = asyncio.get_running_loop(), HealthCall(f"{host}:{port}", service, USER_AGENT)
+        async with asyncio.timeout(timeout_seconds), self._connected(host, port) as connection:
+            while call.answer is None:
+                await loop.sock_sendall(connection, call.data_to_send())
+                data = await loop.sock_recv(connection, MAX_BODY_BYTES)
+                if not data:
+                    raise ConnectionResetError("the server closed the connection before it answered")
+                call.receive(data)
+            return call.answer
+
+    @asynccontextmanager
+    async def _connected(self, host: str, port: int) -> AsyncIterator[socket.socket]:
+        """Raises OSError."""
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(timeout_seconds):
-            *_, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
-            with self._network.make_socket(str(address[0])) as made:
-                await loop.sock_connect(made, address)
+        *_, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
+        with self._network.make_socket(str(address[0])) as made:
+            await loop.sock_connect(made, address)
+            yield made
 
 
 @asynccontextmanager

@@ -17,7 +17,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from petset.cluster.api.objects import Object
+from petset.cluster.api.release import RELEASE
 
+USER_AGENT = f"kube-probe/{RELEASE.rpartition('.')[0]}"
 ProbeKind = Literal["startup", "readiness", "liveness"]
 
 FIELDS: Mapping[ProbeKind, str] = {

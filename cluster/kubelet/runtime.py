@@ -7,6 +7,7 @@ in virtual time. Both pass the same contract suite (tests/contract/test_runtime.
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from typing import Protocol
 
 from petset.cluster.api.cri import (
@@ -14,9 +15,11 @@ from petset.cluster.api.cri import (
     ContainerStatus,
     ExecResult,
     Image,
+    MachineUsage,
     SandboxSpec,
     SandboxStatus,
     StreamRequest,
+    Volume,
 )
 
 
@@ -28,6 +31,12 @@ class Runtime(Protocol):
 
     async def run_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
         """Prepare a pod's place: address, volumes, files. An existing sandbox of that uid is answered as it is."""
+
+    async def update_volumes(self, sandbox_uid: str, volumes: tuple[Volume, ...]) -> None:
+        """Make these volumes of kind `files` show what they say now; each changes in one step. Others stay."""
+
+    async def volume_bytes(self, sandbox_uid: str, names: tuple[str, ...]) -> Mapping[str, int]:
+        """How much is stored in these emptyDirs of a sandbox."""
 
     async def start_container(self, sandbox_uid: str, spec: ContainerSpec) -> ContainerStatus:
         """Start a container. The same name and attempt a second time answers the one that is there."""
@@ -51,6 +60,9 @@ class Runtime(Protocol):
         from before the machine's restart (larger than the newest) is answered at once.
         """
 
+    async def measure(self) -> MachineUsage:
+        """What the machine and each running container use now."""
+
     async def run_command(self, container_id: str, command: tuple[str, ...], timeout_seconds: float) -> ExecResult:
         """Run a command inside a running container and wait for its end (exit code 124 after the timeout)."""
 
@@ -70,3 +82,9 @@ class Prober(Protocol):
 
     async def tcp_connect(self, host: str, port: int, timeout_seconds: float) -> None:
         """Open and close a connection. Raises OSError or TimeoutError."""
+
+    async def grpc_health(self, host: str, port: int, service: str, timeout_seconds: float) -> tuple[int, str]:
+        """Ask grpc.health.v1: (0, the service's status, e.g. `SERVING`), or (another gRPC status code, its message).
+
+        Raises OSError or TimeoutError when nobody answers, or not in gRPC.
+        """

@@ -11,16 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from petset.cluster.api.cri import ContainerStatus, SandboxSpec, SandboxStatus, Volume
+from petset.cluster.api.cri import ContainerStatus, PortMapping, SandboxSpec, SandboxStatus, Volume
 from petset.cluster.api.objects import Object, labels_of, name_of, namespace_of, uid_of
 from petset.cluster.kubelet.config import KubeletConfig
+from petset.cluster.kubelet.facts import every_container
 
 MAX_HOSTNAME = 63
 _PROGRESS = {"created": 0, "running": 1, "exited": 2}
 
 
 def hostname_of(pod: Object) -> str:
-    """`spec.hostname` or the pod's name, cut to what a host may be called."""
+    """`spec.hostname` or the pod's name, cut to what a host may be called; on the host's network, the host's."""
+    if pod["spec"].get("hostNetwork") and (node := pod["spec"].get("nodeName")):
+        return str(node)
     return str(pod["spec"].get("hostname") or name_of(pod))[:MAX_HOSTNAME].rstrip("-.")
 
 
@@ -40,9 +43,31 @@ def sandbox_spec(pod: Object, config: KubeletConfig, volumes: tuple[Volume, ...]
         hosts=tuple((each["ip"], " ".join(each.get("hostnames") or ())) for each in spec.get("hostAliases") or ()),
         subdomain_name=f"{hostname}.{subdomain}.{namespace}.svc.{config.zone}" if subdomain else "",
         host_network=bool(spec.get("hostNetwork")),
+        host_processes=bool(spec.get("hostPID")),
         volumes=volumes,
+        ports=tuple(_port_mappings(pod)),
+        group=_group(pod),
         labels=labels_of(pod),
     )
+
+
+def _group(pod: Object) -> int | None:
+    """The group of the volumes. A container with a user of its own sees all files as its own, group and all."""
+    contexts = [pod["spec"], *every_container(pod)]
+    if any((each.get("securityContext") or {}).get("runAsUser") for each in contexts):
+        return None
+    group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+    return None if group is None else int(group)
+
+
+def _port_mappings(pod: Object) -> Iterable[PortMapping]:
+    """The hostPorts of all containers that run together; SCTP is left out."""
+    for container in every_container(pod):
+        for port in container.get("ports") or ():
+            if port.get("hostPort") and port.get("protocol", "TCP") in ("TCP", "UDP"):
+                yield PortMapping(
+                    port.get("protocol", "TCP"), port["hostPort"], port["containerPort"], port.get("hostIP") or ""
+                )
 
 
 def with_container(sandbox: SandboxStatus, container: ContainerStatus) -> SandboxStatus:

@@ -1,4 +1,4 @@
-"""The kubelet's own HTTP server: logs, exec, attach and port-forward of the pods on its node, for the API server.
+"""The kubelet's own HTTP server: logs, streams and figures of the pods on its node, for the API server.
 
     API server ══ TLS, bearer token ══ kubelet ─┬─ Runtime.open_stream ─▶ node: bytes are passed on as they are
                                                 └─ TCP, made on the node's network ─▶ a pod's port
@@ -7,6 +7,7 @@
     POST /exec/NAMESPACE/POD/CONTAINER?command=…           pkg/kubelet/server
     POST /attach/NAMESPACE/POD/CONTAINER?stdin=…           Upgrade: petset-frames; then frames (streaming/frames.py)
     POST /portForward/NAMESPACE/POD?port=8080              the same, one connection per forwarded connection
+    GET  /stats/summary                                    JSON: what the node and its pods use (usage.py)
     GET  /healthz                                          for everyone
 
 The address is in the Node's status (daemonEndpoints). Errors are Kubernetes Statuses; a container that the node does
@@ -32,6 +33,7 @@ from petset.cluster.api.cri import AttachRequest, ContainerStatus, ExecRequest, 
 from petset.cluster.errors import ApiError, BadRequest, InternalError, NotFound, Unauthorized
 from petset.cluster.kubelet.log_options import log_request
 from petset.cluster.kubelet.runtime import Runtime
+from petset.cluster.kubelet.usage_meter import UsageMeter
 from petset.cluster.network.network import Network
 from petset.cluster.streaming.frames import (
     CLOSE,
@@ -58,14 +60,16 @@ log = logging.getLogger(__name__)
 class KubeletServer:
     """The aiohttp application of one kubelet; `token` is what the API server shows."""
 
-    def __init__(self, runtime: Runtime, network: Network, *, token: str) -> None:
+    def __init__(self, runtime: Runtime, network: Network, meter: UsageMeter, *, token: str) -> None:
         self._runtime = runtime
+        self._meter = meter
         self._network = network
         self._authorization = f"Bearer {token}".encode()
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/healthz", _healthy)
+        app.router.add_get("/stats/summary", self._summary)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
         app.router.add_post("/exec/{namespace}/{pod}/{container}", self._exec)
         app.router.add_post("/attach/{namespace}/{pod}/{container}", self._attach)
@@ -90,6 +94,9 @@ class KubeletServer:
         given = request.headers.get("Authorization", "").encode()
         if not hmac.compare_digest(given, self._authorization):
             raise Unauthorized("Unauthorized")
+
+    async def _summary(self, request: web.Request) -> web.Response:
+        return web.json_response(await self._meter.summary())
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         sandbox = await self._sandbox(request)

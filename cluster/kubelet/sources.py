@@ -15,6 +15,8 @@ from petset.cluster.api.objects import Object, is_terminating, namespace_of
 from petset.cluster.clock import Clock
 from petset.cluster.control.client import Client
 from petset.cluster.errors import ApiError, NotFound, Unavailable
+from petset.cluster.kubelet.tokens import TokenCache
+from petset.cluster.kubelet.volume_files import TOKEN, Needed, needed_by, tokens_needed
 from petset.cluster.kubelet.volumes import bound_volumes, needed_objects
 
 FRESH_SECONDS = 1.0
@@ -35,6 +37,7 @@ class SourceCache:
     def __init__(self, client: Client, clock: Clock) -> None:
         self._client = client
         self._clock = clock
+        self._tokens = TokenCache(client, clock)
         self._answers: OrderedDict[tuple[str, str, str], _Answer] = OrderedDict()
 
     async def for_containers(self, pod: Object) -> dict[tuple[str, str], Object]:
@@ -42,16 +45,20 @@ class SourceCache:
 
         Raises Unavailable for one that was never seen.
         """
-        namespace = namespace_of(pod)
-        found = {}
-        for needed in needed_objects(pod):
-            for obj in await self._get(needed.kind, needed.name, namespace):
-                found[needed.kind, needed.name] = obj
-        return found
+        return await self._get_all(needed_objects(pod), namespace_of(pod))
+
+    async def for_files(self, pod: Object) -> dict[tuple[str, str], Object]:
+        """What the files of a pod's volumes are made of: ConfigMaps, Secrets, and tokens. Raises Unavailable."""
+        volumes = pod["spec"].get("volumes") or ()
+        found = await self._get_all([each for volume in volumes for each in needed_by(volume)], namespace_of(pod))
+        return found | await self._get_tokens(pod)
 
     async def for_volumes(self, pod: Object) -> dict[tuple[str, str], Object]:
-        """The same, and the PersistentVolumes of the pod's claims. Raises VolumeNotReady, Unavailable."""
-        found = await self.for_containers(pod)
+        """Everything for a pod's volumes and containers, and the PersistentVolumes of its claims.
+
+        Raises VolumeNotReady, Unavailable.
+        """
+        found = await self.for_containers(pod) | await self._get_tokens(pod)
         for name in bound_volumes(pod, found):
             for obj in await self._get("PersistentVolume", name, ""):
                 found["PersistentVolume", name] = obj
@@ -69,6 +76,22 @@ class SourceCache:
         except Unavailable as error:
             log.info("services of namespace %s are unknown: %s", namespace, error)
             return []
+
+    async def _get_all(self, wanted: list[Needed], namespace: str) -> dict[tuple[str, str], Object]:
+        found = {}
+        for needed in dict.fromkeys(wanted):
+            for obj in await self._get(needed.kind, needed.name, namespace):
+                found[needed.kind, needed.name] = obj
+        return found
+
+    async def _get_tokens(self, pod: Object) -> dict[tuple[str, str], Object]:
+        found = {}
+        for wish in tokens_needed(pod):
+            try:
+                found[TOKEN, wish.name] = await self._tokens.get(pod, wish)
+            except NotFound:
+                continue
+        return found
 
     async def _get(self, kind: str, name: str, namespace: str) -> list[Object]:
         """The object, or nothing."""

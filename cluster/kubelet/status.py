@@ -25,6 +25,9 @@ from petset.cluster.kubelet.facts import (
 )
 from petset.cluster.kubelet.memory import NEW, PodMemory
 
+START_ERROR_EXIT_CODE = 128
+"""What containerd says of a container whose program could not be started."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -41,7 +44,8 @@ def pod_status(pod: Object, seen: Seen, now: float) -> Object:
     old = pod.get("status") or {}
     ended = is_terminating(pod) and not any(each.running for each in seen.facts)
     statuses = {each.name: container_status(each, seen, ended=ended) for each in seen.facts}
-    init = [statuses[each.name] for each in seen.facts if each.role != "main"]
+    init = [statuses[each.name] for each in seen.facts if each.initializes]
+    ephemeral = [statuses[each.name] for each in seen.facts if each.role == "ephemeral"]
     main = [statuses[each.name] for each in seen.facts if each.role == "main"]
     phase = _phase(pod, seen, statuses=statuses, ended=ended)
     status: Object = {
@@ -55,8 +59,13 @@ def pod_status(pod: Object, seen: Seen, now: float) -> Object:
         "conditions": pod_conditions(pod, phase=phase, seen_facts=seen.facts, statuses=statuses, now=now,
                                      has_sandbox=seen.sandbox is not None),
     }  # fmt: skip
+    if phase == "Failed" and seen.sandbox is None and not any(each.last for each in seen.facts):
+        main, init, ephemeral = [], [], []  # a pod that was rejected has no containers, and its reason is what shows
+        status["containerStatuses"] = main
     if init:
         status["initContainerStatuses"] = init
+    if ephemeral:
+        status["ephemeralContainerStatuses"] = ephemeral
     if seen.sandbox is not None:
         status |= {"podIP": seen.sandbox.ip, "podIPs": [{"ip": seen.sandbox.ip}]}
     if seen.memory.failure and old.get("phase") not in TERMINAL_PHASES:
@@ -75,6 +84,8 @@ def container_status(container: ContainerFacts, seen: Seen, *, ended: bool) -> O
     ready = started and memory.post_start == "done" and (probes is None or probes.ready)
     if container.role == "init":
         ready = "terminated" in state and state["terminated"]["exitCode"] == 0
+    if container.role == "ephemeral":  # never probed, so never judged
+        ready = started = False
     status: Object = {
         "name": container.name,
         "image": container.spec.get("image", ""),
@@ -118,7 +129,7 @@ def _states(container: ContainerFacts, seen: Seen, *, ended: bool) -> tuple[Obje
 
 def _first_reason(seen: Seen) -> str:
     """Why a container that was never started waits (kubelet_pods.go defaultWaitingState)."""
-    return "PodInitializing" if any(each.role != "main" for each in seen.facts) else "ContainerCreating"
+    return "PodInitializing" if any(each.initializes for each in seen.facts) else "ContainerCreating"
 
 
 def _waiting(reason: str, message: str = "") -> Object:
@@ -129,6 +140,8 @@ def terminated_state(attempt: ContainerStatus) -> Object:
     """`state.terminated` of an attempt that ended."""
     code = exit_code_of(attempt)
     reason = "Completed" if code == 0 else "Error"
+    if code == START_ERROR_EXIT_CODE and not attempt.started_at:
+        reason = "StartError"
     state: Object = {
         "exitCode": code,
         "reason": "ContainerStatusUnknown" if attempt.message == LOST_MESSAGE else reason,

@@ -6,33 +6,27 @@
     configMap, secret, downwardAPI, projected ─▶ files
 
 An object that is missing or a claim that is not bound raises `VolumeNotReady`: the pod waits, with a `FailedMount`
-event. Left out: files keep the content of the pod's start (Kubernetes updates mounted ConfigMaps), one mode for all
-files of a volume, service account tokens, raw block devices.
+event. Volumes of files (volume_files.py) are read-only, as in Kubernetes, and follow their objects while the pod runs
+(refresher.py). Left out: raw block devices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from typing import Literal
 
+from petset.cluster.api.attachments import unique_name
 from petset.cluster.api.cri import Volume
 from petset.cluster.api.objects import Object, name_of, namespace_of
-from petset.cluster.kubelet.downward import ConfigError, PodFacts, field_value, resource_field
-from petset.cluster.kubelet.environment import Sources, data_of
-
-_CONTENT_KINDS = {"configMap": ("ConfigMap", "name"), "secret": ("Secret", "secretName")}
+from petset.cluster.api.quantities import parse_quantity
+from petset.cluster.kubelet.downward import ConfigError, PodFacts
+from petset.cluster.kubelet.environment import Sources
+from petset.cluster.kubelet.facts import every_container
+from petset.cluster.kubelet.volume_files import Needed, default_mode, files_of, needed_by, shows_files
 
 
 class VolumeNotReady(Exception):
     """The pod's volumes cannot be prepared for now; the message is the FailedMount event's."""
-
-
-@dataclass(frozen=True)
-class Needed:
-    """An object of the pod's namespace that the pod refers to."""
-
-    kind: str
-    name: str
 
 
 def needed_objects(pod: Object) -> list[Needed]:
@@ -40,9 +34,8 @@ def needed_objects(pod: Object) -> list[Needed]:
     found: list[Needed] = []
     for volume in pod["spec"].get("volumes") or ():
         found += _needed_by_volume(pod, volume)
-    for field in ("initContainers", "containers"):
-        for container in pod["spec"].get(field) or ():
-            found += _needed_by_environment(container)
+    for container in every_container(pod):
+        found += _needed_by_environment(container)
     return list(dict.fromkeys(found))
 
 
@@ -59,39 +52,78 @@ def pod_volumes(pod: Object, sources: Sources, facts: PodFacts) -> tuple[Volume,
     return tuple(_volume(pod, volume, sources, facts) for volume in pod["spec"].get("volumes") or ())
 
 
+def file_volumes(pod: Object, sources: Sources, facts: PodFacts) -> tuple[Volume, ...]:
+    """Those of a pod's volumes that show files, as they are to be now. Raises VolumeNotReady."""
+    return tuple(
+        _file_volume(pod, each, sources, facts) for each in pod["spec"].get("volumes") or () if shows_files(each)
+    )
+
+
 def _volume(pod: Object, volume: Object, sources: Sources, facts: PodFacts) -> Volume:
     name = str(volume["name"])
     if _claim_name(pod, volume):
-        return _persistent(name, _claim_of(pod, volume, sources), sources)
+        return _persistent(pod, volume, sources)
     if "hostPath" in volume:
-        return Volume(name, "hostPath", source=volume["hostPath"]["path"])
+        host = volume["hostPath"]
+        return Volume(name, "hostPath", source=host["path"], path_type=host.get("type") or "")
     if "emptyDir" in volume:
-        return Volume(name, "empty")
-    try:
-        for kind in ("configMap", "secret", "downwardAPI", "projected"):
-            if kind in volume:
-                files = _files(pod, {kind: volume[kind]}, sources, facts)
-                return Volume(name, "files", files=files, mode=int(volume[kind].get("defaultMode") or 0o644))
-    except ConfigError as error:
-        raise VolumeNotReady(f'MountVolume.SetUp failed for volume "{name}" : {error}') from error
+        return _empty(name, volume["emptyDir"] or {})
+    if shows_files(volume):
+        return _file_volume(pod, volume, sources, facts)
     kinds = ", ".join(sorted(set(volume) - {"name"})) or "nothing"
     raise VolumeNotReady(f'MountVolume.SetUp failed for volume "{name}" : no volume plugin matched ({kinds})')
 
 
-def _persistent(name: str, claim: Object, sources: Sources) -> Volume:
+def _file_volume(pod: Object, volume: Object, sources: Sources, facts: PodFacts) -> Volume:
+    try:
+        files = files_of(pod, volume, sources, facts)
+    except ConfigError as error:
+        raise VolumeNotReady(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {error}') from error
+    return Volume(
+        str(volume["name"]),
+        "files",
+        files=files.contents,
+        mode=default_mode(volume),
+        modes=files.modes,
+        read_only=True,
+    )
+
+
+def _empty(name: str, source: Object) -> Volume:
+    bound = math.ceil(parse_quantity(source.get("sizeLimit") or "0"))
+    return Volume(name, "empty", in_memory=source.get("medium") == "Memory", size_bytes=bound)
+
+
+def _persistent(pod: Object, volume: Object, sources: Sources) -> Volume:
+    claim, name = _claim_of(pod, volume, sources), str(volume["name"])
     volume_name = claim["spec"]["volumeName"]
     persistent = sources.get(("PersistentVolume", volume_name))
     if persistent is None:
         raise VolumeNotReady(
             f'MountVolume.SetUp failed for volume "{name}" : persistentvolume "{volume_name}" not found'
         )
-    spec = persistent["spec"]
+    spec, read_only = persistent["spec"], _is_read_only(volume)
+    if spec.get("volumeMode") == "Block":
+        text = "raw block volumes are not supported: this cluster's volumes are folders"
+        raise VolumeNotReady(f'MapVolume.SetUp failed for volume "{volume_name}" : {text}')
+    kind, source = _place_of(volume_name, spec)
+    one_pod = "ReadWriteOncePod" in (spec.get("accessModes") or ())
+    unique = unique_name(persistent)
+    return Volume(name, kind, source=source, read_only=read_only, persistent=unique, one_pod=one_pod)
+
+
+def _place_of(volume_name: str, spec: Object) -> tuple[Literal["disk", "hostPath"], str]:
+    """(kind, source) of a PersistentVolume's files."""
     if "csi" in spec:
-        return Volume(name, "disk", source=str(spec["csi"]["volumeHandle"]))
+        return "disk", str(spec["csi"]["volumeHandle"])
     for kind in ("hostPath", "local"):
         if kind in spec:
-            return Volume(name, "hostPath", source=str(spec[kind]["path"]))
+            return "hostPath", str(spec[kind]["path"])
     raise VolumeNotReady(f'MountVolume.SetUp failed for volume "{volume_name}" : no volume plugin matched')
+
+
+def _is_read_only(volume: Object) -> bool:
+    return bool((volume.get("persistentVolumeClaim") or {}).get("readOnly"))
 
 
 def _claim_name(pod: Object, volume: Object) -> str:
@@ -117,53 +149,10 @@ def _claim_of(pod: Object, volume: Object, sources: Sources) -> Object:
     return claim
 
 
-def _files(pod: Object, source: Mapping[str, Object], sources: Sources, facts: PodFacts) -> dict[str, bytes]:
-    """The files of one source of files, by relative path. Raises ConfigError."""
-    if "projected" in source:
-        files: dict[str, bytes] = {}
-        for each in source["projected"].get("sources") or ():
-            files |= _files(pod, each, sources, facts)
-        return files
-    for field, (kind, name_field) in _CONTENT_KINDS.items():
-        if field in source:
-            return _content(pod, kind, source[field], sources, name_field=name_field)
-    if "downwardAPI" in source:
-        return {each["path"]: _downward(pod, each, facts).encode() for each in source["downwardAPI"].get("items") or ()}
-    raise ConfigError(f"no volume plugin matched ({', '.join(sorted(source))})")
-
-
-def _content(pod: Object, kind: str, source: Object, sources: Sources, *, name_field: str) -> dict[str, bytes]:
-    name = source.get(name_field) or source.get("name") or ""
-    obj = sources.get((kind, name))
-    if obj is None:
-        if source.get("optional"):
-            return {}
-        raise ConfigError(f'{kind.lower()} "{name}" not found')
-    data = data_of(obj)
-    if not source.get("items"):
-        return data
-    missing = [each["key"] for each in source["items"] if each["key"] not in data]
-    if missing and not source.get("optional"):
-        raise ConfigError(f"references non-existent {kind.lower()} key: {missing[0]}")
-    return {each["path"]: data[each["key"]] for each in source["items"] if each["key"] in data}
-
-
-def _downward(pod: Object, item: Object, facts: PodFacts) -> str:
-    if "fieldRef" in item:
-        return field_value(pod, item["fieldRef"]["fieldPath"], facts)
-    return resource_field(pod, item["resourceFieldRef"], facts=facts)
-
-
 def _needed_by_volume(pod: Object, volume: Object) -> list[Needed]:
     if claim_name := _claim_name(pod, volume):
         return [Needed("PersistentVolumeClaim", claim_name)]
-    sources = (volume.get("projected") or {}).get("sources") or [volume]
-    found = []
-    for source in sources:
-        for field, (kind, name_field) in _CONTENT_KINDS.items():
-            if field in source:
-                found.append(Needed(kind, source[field].get(name_field) or source[field].get("name") or ""))
-    return found
+    return needed_by(volume)
 
 
 def _needed_by_environment(container: Object) -> list[Needed]:

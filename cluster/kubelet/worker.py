@@ -16,17 +16,21 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 from petset.cluster.api.cri import SandboxStatus
 from petset.cluster.api.objects import Object, name_of, namespace_of
 from petset.cluster.kubelet.effects import Effect, RemoveSandbox, Result, RunHook, RunProbe, Say
+from petset.cluster.kubelet.facts import TERMINAL_PHASES, every_container
 from petset.cluster.kubelet.machine import Situation, plan
 from petset.cluster.kubelet.memory import PodMemory, absorb
 from petset.cluster.kubelet.parts import Parts, PodState
 from petset.cluster.kubelet.performer import Performer, Step
+from petset.cluster.kubelet.refresher import VolumeRefresher
 from petset.cluster.kubelet.reporter import Reporter
 from petset.cluster.kubelet.sandboxes import newly_exited, with_old_news
+from petset.cluster.kubelet.size_limits import SizeLimits
 
 RECOVERY_SECONDS = 10.0
 PROGRESS_SECONDS = 0.25
@@ -46,12 +50,27 @@ class PodWorker:
         """Nothing of the pod is left on this node, and nobody waits for news of it."""
         self._parts = parts
         self._predecessor = predecessor
-        self._state = PodState(pod, sandbox)
+        self._state = PodState(pod, sandbox, PodMemory(time_scale=parts.config.time_scale))
         self._performer = Performer(parts)
         self._reporter = Reporter(self._state, parts)
         self._beside: set[asyncio.Task[None]] = set()
         self._acting = False
         self._acted_at = 0.0
+
+    @property
+    def pod(self) -> Object:
+        """The newest version of the pod."""
+        return self._state.pod
+
+    @property
+    def occupies(self) -> bool:
+        """Whether the pod still needs its share of the node."""
+        phase = (self.pod.get("status") or {}).get("phase")
+        return not (self._state.gone or self._state.memory.failure or phase in TERMINAL_PHASES)
+
+    def refuse(self, reason: str, message: str) -> None:
+        """The node does not take the pod; said before `run`."""
+        self._state.memory = replace(self._state.memory, failure=(reason, message))
 
     # -- news -----------------------------------------------------------------------------------------------------
 
@@ -101,13 +120,15 @@ class PodWorker:
         try:
             async with asyncio.TaskGroup() as tasks:
                 reporter = tasks.create_task(self._reporter.run())
+                refresher = tasks.create_task(VolumeRefresher(self._state, self._parts).run())
+                limits = tasks.create_task(SizeLimits(self._state, self._parts).run())
                 await self._work(tasks)
-                for task in (reporter, *self._beside):
+                for task in (reporter, refresher, limits, *self._beside):
                     task.cancel()
         except Exception:
             name = f"{namespace_of(self._state.pod)}/{name_of(self._state.pod)}"
             log.exception("pod %s: unexpected error; again in %.0f s", name, RECOVERY_SECONDS)
-            self._state.memory = PodMemory()
+            self._state.memory = PodMemory(time_scale=self._parts.config.time_scale)
             self._acting = False
             return False
         return True
@@ -164,9 +185,7 @@ class PodWorker:
         self._absorb(done.result)
 
     def _absorb(self, result: Result) -> None:
-        spec = self._state.pod["spec"]
-        everyone = (*(spec.get("initContainers") or ()), *spec["containers"])
-        images = {each["name"]: each.get("image", "") for each in everyone}
+        images = {each["name"]: each.get("image", "") for each in every_container(self._state.pod)}
         self._state.memory, said = absorb(self._state.memory, result, images=images, now=self._parts.clock.now())
         for event in said:
             self._parts.events.say(self._state.pod, event)

@@ -3,6 +3,7 @@
     PersistentVolume terminating, unused, ours to finish ─▶ policy Delete: remove its folder ─▶ drop the finalizer
                                                         policy Retain: leave it alone ───┘
 
+A network disk goes only when it is attached to no node any more; until then the volume says why it is still there.
 The finalizer is put on when the volume is provisioned and dropped only after the folder is gone, so a crash in between
 repeats the removal and never forgets it; a folder is moved aside before it is emptied, so a half-removed disk can
 never be mounted again. Data is removed nowhere else while the cluster exists.
@@ -15,12 +16,16 @@ import logging
 import shutil
 from pathlib import Path
 
+from petset.cluster.api.attachments import attached_volume
 from petset.cluster.api.objects import Object, is_terminating, name_of
-from petset.cluster.api.volumes import DISK_FINALIZER, VOLUME_FINALIZER
+from petset.cluster.api.volumes import DISK_FINALIZER, LOCAL_DISKS_FOLDER, VOLUME_FINALIZER
+from petset.cluster.clock import Clock
 from petset.cluster.control.client import Client
+from petset.cluster.control.events import EventRecorder
 from petset.cluster.control.informer import Informer
 from petset.cluster.control.workqueue import WorkQueue
-from petset.cluster.errors import ApiError, NotFound
+from petset.cluster.control.writes import Record
+from petset.cluster.errors import ApiError, Conflict, NotFound
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +33,10 @@ log = logging.getLogger(__name__)
 class DiskDriver:
     """Watches PersistentVolumes; `volumes` is the cluster's folder of volumes."""
 
-    def __init__(self, client: Client, volumes: Path) -> None:
+    def __init__(self, client: Client, clock: Clock, volumes: Path) -> None:
         self._client = client
-        self._disks = volumes / "disks"
+        self._recorder = EventRecorder(client, clock, component="external-provisioner")
+        self._volumes = volumes
         self._trash = volumes / "trash"
         self._informer = Informer(client, "PersistentVolume")
         self._queue = WorkQueue()
@@ -64,9 +70,9 @@ class DiskDriver:
         volume = self._informer.index.get("", name)
         if volume is None or not _is_due(volume):
             return
-        handle = ((volume["spec"].get("csi") or {}).get("volumeHandle")) or ""
         if volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete":
-            await asyncio.to_thread(self._remove, handle)
+            await self._require_detached(volume)
+            await asyncio.to_thread(self._remove, volume)
         kept = [each for each in volume["metadata"]["finalizers"] if each != DISK_FINALIZER]
         body = {"metadata": {"uid": volume["metadata"]["uid"], "finalizers": kept or None}}
         try:
@@ -74,16 +80,41 @@ class DiskDriver:
         except NotFound:
             return
 
-    def _remove(self, handle: str) -> None:
+    async def _require_detached(self, volume: Object) -> None:
+        """Raises Conflict while a node has the disk: somebody there may still write (controller.go, Delete)."""
+        attachments = (await self._client.list("VolumeAttachment")).items
+        nodes = [each["spec"]["nodeName"] for each in attachments if attached_volume(each) == name_of(volume)]
+        if nodes:
+            text = f"persistentvolume {name_of(volume)} is still attached to node {nodes[0]}"
+            await self._recorder.record(Record(volume, "Warning", "VolumeFailedDelete", text))
+            raise Conflict(text)
+
+    def _remove(self, volume: Object) -> None:
         """Move the folder aside, then empty it; one that is not there is removed already."""
-        if not handle or "/" in handle or handle.startswith("."):
-            raise OSError(f"the volume handle {handle!r} names no disk")
+        folder = disk_folder(self._volumes, volume)
+        if folder is None:
+            raise OSError(f"volume {name_of(volume)} names no disk")
         self._trash.mkdir(parents=True, exist_ok=True)
-        aside = self._trash / handle
-        if (self._disks / handle).exists():
-            (self._disks / handle).replace(aside)
+        aside = self._trash / folder.name
+        if folder.exists():
+            folder.replace(aside)
         if aside.exists():
             shutil.rmtree(aside)
+
+
+def disk_folder(volumes: Path, volume: Object) -> Path | None:
+    """Where a provisioned volume's files are, on every machine alike; None for a volume that is not ours.
+
+    Handles and paths of hand-made volumes may be anything: none leads out of the folder.
+    """
+    spec = volume["spec"]
+    if "csi" in spec:
+        handle = str(spec["csi"].get("volumeHandle") or "")
+        return volumes / "disks" / handle if handle and "/" not in handle and not handle.startswith(".") else None
+    path = str((spec.get("local") or {}).get("path", ""))
+    if not path.startswith(f"{LOCAL_DISKS_FOLDER}/") or ".." in path.split("/"):
+        return None
+    return volumes / "hostpath" / path.lstrip("/")
 
 
 def _is_due(volume: Object) -> bool:

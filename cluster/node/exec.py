@@ -6,7 +6,8 @@
 
 A command of exec is a program of the host in the container's environment, folder and process tree; without a
 terminal it has pipes. A client that goes away ends its command (the real one may leave it running), never a
-container. `Attached` ends with Success whatever the container's exit code: kubectl reads that from the pod.
+container; the end of its input ends a command's, and a container's only under `stdinOnce`. An attached client's
+session ends with Success whatever the container's exit code: kubectl reads that from the pod.
 """
 
 from __future__ import annotations
@@ -52,20 +53,20 @@ class Connection:
         self._writer.write(status)
         await self._writer.drain()
 
-    async def feed(self, stdio: Stdio) -> None:
-        """Pass the client's input on until it goes away."""
+    async def feed(self, stdio: Stdio, *, to_its_end: bool) -> None:
+        """Pass the client's input on until it goes away, and with `to_its_end` also that there is no more."""
         async for channel, data in read_frames(self._reader):
             if channel == STDIN:
                 await stdio.write(data)
             elif channel == RESIZE and (size := terminal_size(data)):
                 stdio.resize(*size)
-            elif (channel, data) == (CLOSE, end_of(STDIN)[-1:]):
+            elif to_its_end and (channel, data) == (CLOSE, end_of(STDIN)[-1:]):
                 stdio.end_input()
 
 
 async def serve_command(connection: Connection, process: Process, stdio: Stdio, kill: Callable[[], None]) -> None:
     """Run until the command has ended and its output is sent, or the client went away."""
-    feeding = asyncio.create_task(connection.feed(stdio), name="input")
+    feeding = asyncio.create_task(connection.feed(stdio, to_its_end=True), name="input")
     sending = [
         asyncio.create_task(_send_output(connection, channel, descriptor), name="output")
         for channel, descriptor in stdio.outputs.items()
@@ -97,7 +98,8 @@ async def serve_attached(connection: Connection, io: ContainerIo, *, stdin: bool
             raise ConnectionResetError
         await connection.send(channel, data)
 
-    feeding = asyncio.create_task(connection.feed(io.stdio if stdin else _NO_STDIO), name="input")
+    feed = connection.feed(io.stdio if stdin else _NO_STDIO, to_its_end=io.stdin_once)
+    feeding = asyncio.create_task(feed, name="input")
     try:
         async with io.attached(listen):
             await _first_of(asyncio.shield(io.done), feeding)

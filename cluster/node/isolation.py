@@ -8,6 +8,10 @@
 PID 1 ends with the program, and the kernel then kills whatever is left in there. It can only exit with a code, so the
 program's real end, signal included, goes through a pipe (`status_fd`). A further command enters the namespaces of a
 container that runs; what it leaves behind stays until the container ends, as in Kubernetes.
+
+A container may live among the processes of another one (`targetContainerName`) or of the machine (`hostPID`) instead:
+the process that looks after it is an ordinary one there, adopts what its program leaves behind, and ends it. Killed
+itself, it leaves to the namespace whatever the program had started.
 """
 
 from __future__ import annotations
@@ -31,18 +35,23 @@ _INIT_NAME = "pod init"
 
 @dataclass(frozen=True)
 class Isolation:
-    """`namespaces` (kind -> path) are entered; of a kind that is not among them, net apart, fresh ones are made."""
+    """`namespaces` (kind -> path) are entered; of a kind that is not among them, net apart, fresh ones are made.
+
+    `processes_of` is the id of a container that shares its processes; `host_processes`: the machine shares its own.
+    """
 
     hostname: str
     root: PodRoot
     namespaces: Mapping[str, str] = field(default_factory=dict)
+    processes_of: str = ""
+    host_processes: bool = False
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Isolation:
         root = dict(message["root"])
         mounts = {target: (source, read_only) for target, (source, read_only) in root["mounts"].items()}
         lists = {name: tuple(root[name]) for name in ("folders", "hidden")}
-        return cls(message["hostname"], PodRoot(**{**root, **lists, "mounts": mounts}), message["namespaces"])
+        return cls(**{**message, "root": PodRoot(**{**root, **lists, "mounts": mounts})})
 
 
 @contextmanager
@@ -71,10 +80,17 @@ def _children_at_home_again() -> Iterator[None]:
         os.close(home)
 
 
-def become_isolated(isolation: Isolation, status_fd: int) -> None:
-    """In PID 1 of a fresh PID namespace: returns in a child of it, which is to become the program. Raises OSError."""
+def become_isolated(isolation: Isolation, *, status_fd: int, warm_parent_pid: int) -> int:
+    """In the first process of a container: returns in a child of it, which is to become the program.
+
+    Answers the process id of its parent, as the child sees it. Raises OSError.
+    """
     os.setsid()
-    kernel.die_with_parent(signal.SIGKILL, 0)  # 0: the parent is outside of our namespace
+    # 0: the parent is outside of our namespace
+    kernel.die_with_parent(signal.SIGKILL, warm_parent_pid if isolation.host_processes else 0)
+    own_pid = os.getpid()
+    if own_pid != 1:
+        kernel.become_subreaper()
     for kind, flag in _SHARED_BY_POD.items():
         if path := isolation.namespaces.get(kind):
             syscalls.enter_path(path, flag)
@@ -87,6 +103,7 @@ def become_isolated(isolation: Isolation, status_fd: int) -> None:
     program_pid = os.fork()
     if program_pid != 0:
         _look_after(program_pid, status_fd)
+    return own_pid
 
 
 def join_container(pid: int) -> None:
@@ -121,10 +138,20 @@ def _reap(program_pid: int, status_fd: int) -> None:
     while True:
         ended_pid, status = os.waitpid(-1, os.WNOHANG)
         if ended_pid == program_pid:
+            if os.getpid() != 1:
+                _end_the_rest()
             os.write(status_fd, status.to_bytes(STATUS_BYTES, "little"))
             os._exit(max(0, os.waitstatus_to_exitcode(status)))
         if ended_pid == 0:
             return
+
+
+def _end_the_rest() -> None:
+    """What a namespace that ends with its PID 1 does by itself."""
+    while left := kernel.child_pids():
+        if len(kernel.kill_all(left)) == len(left):  # they changed their user: out of reach
+            return
+        os.waitpid(-1, 0)
 
 
 def _close(descriptor: int) -> None:

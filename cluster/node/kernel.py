@@ -69,6 +69,21 @@ def kill_all(pids: Iterable[int]) -> list[int]:
     return refused
 
 
+def end_all_children() -> None:
+    """SIGKILL for every child, and for what falls to us from them, until none is left that may be signalled."""
+    refused: list[int] = []
+    while True:
+        refused += kill_all(pid for pid in child_pids() if pid not in refused)
+        signal.sigtimedwait({signal.SIGCHLD}, LOOK_AGAIN_SECONDS)
+        try:
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                continue
+        except ChildProcessError:
+            return
+        if set(child_pids()) <= set(refused):
+            return
+
+
 def _prctl(option: int, argument: ctypes.c_ulong | ctypes.c_char_p) -> None:
     zero = ctypes.c_ulong(0)
     if _libc.prctl(option, argument, zero, zero, zero) != 0:

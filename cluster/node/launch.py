@@ -20,6 +20,7 @@ import importlib
 import inspect
 import os
 import signal
+import socket
 import sys
 import termios
 import traceback
@@ -27,8 +28,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn
 
-from petset.cluster.node import kernel
+from petset.cluster.node import kernel, syscall_filter
 from petset.cluster.node.isolation import Isolation, become_isolated, join_container
+from petset.cluster.node.users import become_user
+
+WATCHER = -1
+"""Among a launch's targets: no descriptor of the program's, but where the listener of its filter is sent to."""
 
 START_ERROR_EXIT_CODE = 128
 """What a container counts as exited with when its program could not be started (containerd's StartError)."""
@@ -40,8 +45,8 @@ class Launch:
 
     `stdio` says, for each descriptor that comes along (warm_link.py), which of the program's it becomes; without any,
     output is captured (see warm_loop.OUTPUT_BYTES). With `tty` its stdin is a terminal, and becomes the controlling
-    one. `inside` names the container that a command belongs to; it ends with it. With `isolation` it lives in
-    namespaces, a command in those of its container.
+    one. `inside` names the container that a command belongs to; it ends with it. `user` is whom it takes itself for
+    (users.py). With `isolation` it lives in namespaces, a command in those of its container.
     """
 
     id: str
@@ -53,7 +58,13 @@ class Launch:
     stdio: tuple[tuple[int, ...], ...] = ()
     tty: bool = False
     inside: str = ""
+    user: str = ""
     isolation: Isolation | None = None
+
+    @property
+    def joins(self) -> str:
+        """The container among whose processes it is to live; "" for processes of its own."""
+        return self.inside or (self.isolation.processes_of if self.isolation else "")
 
     def to_message(self) -> dict[str, Any]:
         return asdict(self)
@@ -108,36 +119,50 @@ def _isolate(isolation: Isolation, birth: Birth) -> int:
     try:
         if birth.container_pid:
             join_container(birth.container_pid)
-            return 0
-        become_isolated(isolation, birth.status_fd)
+            return birth.parent_pid if isolation.host_processes else 0
+        return become_isolated(isolation, status_fd=birth.status_fd, warm_parent_pid=birth.parent_pid)
     except OSError as error:
         raise IsolationFailed(f"cannot set up the container: {error}") from error
-    return 1
 
 
 def _settle(launch: Launch, *, parent_pid: int, descriptors: Mapping[int, int], report_fd: int) -> None:
     os.setsid()
     os.umask(0o022)
+    if launch.user:
+        become_user(launch.user, own_network=launch.isolation is not None)
     kernel.die_with_parent(signal.SIGKILL, parent_pid)
     if launch.isolation is None:
         kernel.become_subreaper()
     kernel.name_process(launch.title)
     _reset_signals(for_exec=not launch.python)
+    watcher = descriptors.get(WATCHER, -1)
     for target, descriptor in descriptors.items():
-        os.dup2(descriptor, target)
-    _close_all_but(0, 1, 2, report_fd)
+        if target != WATCHER:
+            os.dup2(descriptor, target)
+    _close_all_but(0, 1, 2, report_fd, watcher)
     if launch.tty:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.chdir(launch.cwd)
     sys.argv = [*launch.argv]
     os.environ.clear()
     os.environ.update(launch.env)
+    if watcher >= 0:
+        _go_under_watch(watcher)
+
+
+def _go_under_watch(watcher: int) -> None:
+    """From here on somebody is asked about changes to files (disk_watch.py)."""
+    listener = syscall_filter.install()
+    with socket.socket(fileno=watcher) as line:
+        socket.send_fds(line, [b"."], [listener])
+    os.close(listener)
 
 
 def _reset_signals(*, for_exec: bool) -> None:
     """The warm parent's handlers are not the program's; Python itself ignores SIGPIPE, others expect to die of it."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL if for_exec else signal.default_int_handler)
     if for_exec:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)

@@ -35,6 +35,19 @@ async def read_log(log: LogFile, request: LogRequest) -> AsyncIterator[bytes]:
             return
 
 
+def last_text(log: LogFile, *, lines: int, max_bytes: int) -> bytes:
+    """The end of a log: its last lines, of their text the last bytes."""
+    form, text = _Form(LogRequest("", "", 0)), b""
+    generation, offset = _begin(log, lines)
+    while generation <= log.generation:
+        if block := _read_lines(log.path(generation), offset):
+            offset += len(block)
+            text = (text + form.text(block))[-max_bytes:]
+        else:
+            generation, offset = generation + 1, 0
+    return text
+
+
 async def _blocks(log: LogFile, request: LogRequest) -> AsyncIterator[bytes]:
     """Whole lines of the files, from where the request wants to begin."""
     generation, offset = _begin(log, request.tail_lines)

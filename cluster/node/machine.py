@@ -21,39 +21,48 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
 import socket
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from petset.cluster.api.cri import (
     AttachRequest,
     ContainerSpec,
     ContainerStatus,
+    CreationFailure,
     ExecRequest,
     ExecResult,
     Image,
     LogRequest,
+    MachineUsage,
     RuntimeFailure,
     SandboxSpec,
     SandboxStatus,
     StreamRequest,
+    Volume,
 )
 from petset.cluster.clock import Clock
 from petset.cluster.errors import NotFound
 from petset.cluster.network.network import Network
 from petset.cluster.node.container_io import ContainerIo
-from petset.cluster.node.containers import Container, Sandbox, command_launch, container_id, make_launch
+from petset.cluster.node.containers import Container, Sandbox, command_launch, container_id, created, make_launch
 from petset.cluster.node.descriptors import open_stdio
-from petset.cluster.node.images import Catalogue
+from petset.cluster.node.disks import MachineDisks
+from petset.cluster.node.images import Images
+from petset.cluster.node.last_words import last_words, words_of
+from petset.cluster.node.leftovers import find_leftovers
 from petset.cluster.node.log_file import LogFile
-from petset.cluster.node.sandbox import PodFolder, container_paths, one_name
+from petset.cluster.node.places import PodPlaces
+from petset.cluster.node.sandbox import container_paths
 from petset.cluster.node.streams import StreamServer
+from petset.cluster.node.usage import measure_machine
 from petset.cluster.node.warm_link import Exit, WarmLink
 
 READY_SECONDS = 20.0
@@ -73,15 +82,16 @@ class Machine:
     """
 
     def __init__(
-        self, name: str, *, folder: Path, volumes: Path, network: Network, catalogue: Catalogue, clock: Clock
-    ) -> None:
+        self, name: str, *, folder: Path, volumes: Path, network: Network, catalogue: Images, clock: Clock,
+        disk_faults: bool = False,
+    ) -> None:  # fmt: skip
         self.name = name
         self._folder = folder
-        self._volumes = volumes
-        self._network = network
+        self._places = PodPlaces(folder, volumes, network)
         self._catalogue = catalogue
         self._clock = clock
         self._sandboxes: dict[str, Sandbox] = {}
+        self.disks = MachineDisks(name, volumes, self._sandboxes, self._kill_all, has_faults=disk_faults)
         self._making = asyncio.Lock()
         self._changes = 0
         self._changed = asyncio.Event()
@@ -90,12 +100,12 @@ class Machine:
         self._linked = asyncio.Event()
         self._command_turns = asyncio.Semaphore(MAX_COMMANDS)
         self._command_numbers = count(1)
-        self._trash_numbers = count(1)
         self._streams = StreamServer()
         self._running = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self._empty_folder)
+        await asyncio.to_thread(self._places.clean)
+        self._running.push_async_callback(self._places.close)
         supervisor = asyncio.create_task(self._supervise(), name=f"{self.name}: warm parent")
         supervisor.add_done_callback(self._supervisor_ended)
         self._running.push_async_callback(self._stop, supervisor)
@@ -121,8 +131,17 @@ class Machine:
         async with self._making:  # one at a time: whose address is whose follows from who came first
             sandbox = self._sandboxes.get(spec.uid)
             if sandbox is None:
-                sandbox = self._sandboxes[spec.uid] = await self._make_sandbox(spec)
+                key = "" if spec.host_network else self._free_network_key(spec)
+                sandbox = await self._places.make(spec, key, created_at=self._clock.now())
+                self._sandboxes[spec.uid] = sandbox
         return sandbox.status()
+
+    async def update_volumes(self, sandbox_uid: str, volumes: tuple[Volume, ...]) -> None:
+        sandbox = self._sandbox(sandbox_uid)
+        sandbox.folder.update(volumes, group=sandbox.spec.group)
+
+    async def volume_bytes(self, sandbox_uid: str, names: tuple[str, ...]) -> Mapping[str, int]:
+        return await asyncio.to_thread(self._sandbox(sandbox_uid).folder.stored_bytes, names)
 
     async def start_container(self, sandbox_uid: str, spec: ContainerSpec) -> ContainerStatus:
         """A program that cannot be started leaves a container that exited with code 128, and raises RuntimeFailure."""
@@ -151,10 +170,7 @@ class Machine:
         if self._sandboxes.get(sandbox_uid) is not sandbox:  # somebody else removed it meanwhile
             return
         del self._sandboxes[sandbox_uid]
-        trash = self._folder / "trash" / str(next(self._trash_numbers))
-        os.rename(sandbox.folder.root, trash)
-        if sandbox.network_key:
-            await self._network.detach_pod(sandbox.network_key)
+        trash = await self._places.leave(sandbox)
         for container in sandbox.containers.values():
             container.io.close()
         self._change()
@@ -167,6 +183,11 @@ class Machine:
         while seen == self._changes:
             await self._changed.wait()
         return self._changes
+
+    async def measure(self) -> MachineUsage:
+        guard_pid = self._link.guard_pid if self._link else 0
+        sandboxes = await self.list_sandboxes()
+        return await asyncio.to_thread(measure_machine, guard_pid, sandboxes, taken_at=self._clock.now())
 
     async def run_command(self, container_id: str, command: tuple[str, ...], timeout_seconds: float) -> ExecResult:
         """Run a program of the host in the container's environment and folder; what it leaves behind is killed."""
@@ -196,6 +217,13 @@ class Machine:
         """The process that all containers come from, 0 while there is none. Killing it kills them all."""
         return self._link.pid if self._link is not None else 0
 
+    async def leftovers(self) -> dict[str, list[dict[str, Any]]]:
+        """What is here and belongs to no pod that is here (leftovers.py)."""
+        first_pids = self._link.first_pids if self._link is not None else frozenset()
+        find = partial(find_leftovers, network_namespace=self._places.node_namespace, first_pids=first_pids)
+        sandboxes = await self.list_sandboxes()
+        return await asyncio.to_thread(find, self._folder, sandboxes, warm_parent_pid=self.warm_parent_pid)
+
     # -- sandboxes ------------------------------------------------------------------------------------------------
 
     def _sandbox(self, uid: str) -> Sandbox:
@@ -203,21 +231,6 @@ class Machine:
         if sandbox is None or sandbox.removing:
             raise RuntimeFailure(f"no sandbox {uid} on {self.name}")
         return sandbox
-
-    async def _make_sandbox(self, spec: SandboxSpec) -> Sandbox:
-        folder = PodFolder(self._folder / "pods" / one_name(spec.uid, "pod"), self._volumes)
-        network_key = "" if spec.host_network else self._free_network_key(spec)
-        try:
-            network = await self._network.attach_pod(network_key) if network_key else self._network.host_pod()
-        except (LookupError, OSError) as error:
-            raise RuntimeFailure(f"no network for pod {spec.namespace}/{spec.name}: {error}") from error
-        try:
-            folder.create(spec, network.address)
-        except (OSError, RuntimeFailure) as error:
-            await self._network.detach_pod(network_key)
-            shutil.rmtree(folder.root, ignore_errors=True)
-            raise RuntimeFailure(f"cannot prepare pod {spec.namespace}/{spec.name}: {error}") from error
-        return Sandbox(spec, folder, network, network_key, created_at=self._clock.now())
 
     def _free_network_key(self, spec: SandboxSpec) -> str:
         """The pod's name; one of its own while a predecessor of that name is still here (a forced deletion)."""
@@ -250,32 +263,26 @@ class Machine:
         return container.io.log
 
     def _start(self, link: WarmLink, sandbox: Sandbox, spec: ContainerSpec) -> Container:
+        self.disks.check(sandbox)
         image, program = self._catalogue.find(spec.image)
         self._forget_old_attempts(sandbox, spec)
         its_id = container_id(sandbox.spec.uid, spec.name, spec.attempt)
         try:
             paths = container_paths(sandbox.folder, spec, sandbox.volumes)
             stdio = open_stdio(stdin=spec.stdin, tty=spec.tty)
-        except OSError as error:
-            raise RuntimeFailure(f"cannot prepare container {spec.name!r}: {error}") from error
+        except (OSError, RuntimeFailure) as error:
+            raise CreationFailure(f"cannot create container {spec.name!r}: {error}") from error
         try:
             launch = make_launch(its_id, spec=spec, program=program, sandbox=sandbox, paths=paths, stdio=stdio)
-            process = link.launch(launch, stdio.theirs)
+            process = self.disks.launch(link, launch, sandbox, spec=spec, paths=paths, stdio=stdio)
         except (OSError, RuntimeFailure) as error:
             stdio.close()
-            raise RuntimeFailure(f"cannot prepare container {spec.name!r}: {error}") from error
+            raise CreationFailure(f"cannot create container {spec.name!r}: {error}") from error
         stdio.handed_over()
-        status = ContainerStatus(
-            id=its_id,
-            name=spec.name,
-            image=spec.image,
-            image_id=image.id,
-            attempt=spec.attempt,
-            state="created",
-        )
+        status = created(its_id, spec, image)
         log = LogFile(sandbox.folder.log(spec.name, spec.attempt), self._clock)
         output = ContainerIo(stdio, log, stdin_once=spec.stdin_once, name=f"{sandbox.spec.name}/{spec.name}")
-        container = Container(status, launch, process, output)
+        container = Container(status, launch, process, output, words_of(sandbox.folder, spec))
         sandbox.containers[spec.name, spec.attempt] = container
         container.process.started.add_done_callback(lambda future: self._record_start(container, future.result()))
         container.process.ended.add_done_callback(lambda future: self._note_exit(container, future.result()))
@@ -314,7 +321,7 @@ class Machine:
             finished_at=self._clock.now(),
             exit_code=how.exit_code,
             signal=how.signal,
-            message=how.message,
+            message=how.message or last_words(container.words, container.io.log, failed=how.exit_code != 0),
         )
         self._change()
 
@@ -339,12 +346,6 @@ class Machine:
         return ExecResult(how.exit_code, how.output)
 
     # -- life -----------------------------------------------------------------------------------------------------
-
-    def _empty_folder(self) -> None:
-        for name in ("pods", "trash"):
-            shutil.rmtree(self._folder / name, ignore_errors=True)
-            (self._folder / name).mkdir(parents=True)
-        self._volumes.mkdir(parents=True, exist_ok=True)
 
     async def _supervise(self) -> None:
         """Boot a warm parent whenever there is none; boots that fail in a row wait ever longer."""

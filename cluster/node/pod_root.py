@@ -3,7 +3,7 @@
     scratch (a tmpfs, gone with the container)
       root/            becomes /
         usr etc var …  overlays: the host's folder below, `upper/…` above: may be written, the host never changes
-        tmp run dev    fresh; dev/pts and dev/shm are the container's own
+        tmp run dev    fresh; dev/pts is the container's own, dev/shm the pod's
         proc           of its own PID namespace
         sys, and folders with other file systems mounted in them: the host's, read-only
         <mounts>       volumes, at the paths that the manifest names; missing folders on the way are made
@@ -12,8 +12,8 @@ Called in the container's first process, a fork of the warm parent with a single
 pod's namespaces. Works for root and, in the cluster's user namespace, for everybody else: overlays are made of single
 folders, because a user namespace may not lift a folder off others that are mounted in it.
 
-What it does not do: limit a program that is root on the host (it could mount what it likes), or share /dev/shm
-between the containers of a pod. Scratch files live in memory, SCRATCH_SHARE of it per container at the most.
+What it does not do: limit a program that is root on the host (it could mount what it likes). Scratch files live in
+memory, SCRATCH_SHARE of it per container at the most.
 """
 
 from __future__ import annotations
@@ -41,13 +41,15 @@ _OLD_ROOT = ".host"
 @dataclass(frozen=True)
 class PodRoot:
     """`scratch` is an empty folder to mount on; `files` (path -> source) are copied, `mounts` (path -> source, read
-    only) bound; `folders` are made if missing; `hidden` folders of the host appear empty."""
+    only) bound; `folders` are made if missing; `hidden` folders of the host appear empty. `shared_memory` is the folder
+    that becomes /dev/shm; without one it is the container's own."""
 
     scratch: str
     mounts: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+    shared_memory: str = ""
 
 
 def enter_root(wanted: PodRoot) -> None:
@@ -94,7 +96,7 @@ class _Builder:
             os.chmod(f"root/{name}", mode)
         syscalls.mount("proc", "root/proc", "proc", syscalls.NO_SET_UID | syscalls.NO_DEVICES | syscalls.NO_EXEC)
         _bind_read_only("/sys", "root/sys")
-        _make_devices()
+        _make_devices(self._wanted.shared_memory)
         for folder in (*_interpreter_folders(), *self._wanted.hidden):
             self._keep_or_hide(folder)
 
@@ -165,7 +167,7 @@ def _mounted_below_root() -> frozenset[str]:
     return frozenset(os.fsdecode(path.decode("unicode_escape").encode("latin-1")) for path in fields) - {"/"}
 
 
-def _make_devices() -> None:
+def _make_devices(shared_memory: str) -> None:
     for name in _DEVICES:
         Path(f"root/dev/{name}").touch()
         syscalls.mount(f"/dev/{name}", f"root/dev/{name}", "", syscalls.BIND)
@@ -174,6 +176,8 @@ def _make_devices() -> None:
     for name in ("pts", "shm"):
         os.mkdir(f"root/dev/{name}")
     os.chmod("root/dev/shm", 0o1777)
+    if shared_memory:
+        syscalls.mount(shared_memory, "root/dev/shm", "", syscalls.BIND)
     options = "newinstance,ptmxmode=0666"
     syscalls.mount("devpts", "root/dev/pts", "devpts", syscalls.NO_SET_UID | syscalls.NO_EXEC, options)
 
@@ -201,6 +205,7 @@ def _bind_read_only(source: str, target: str) -> None:
 
 
 def _replace_file(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     path.write_bytes(content)
 

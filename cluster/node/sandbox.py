@@ -2,8 +2,9 @@
 
     <node folder>/pods/<uid>/
       etc/resolv.conf  hosts  hostname
-      volumes/<name>/                     emptyDir, and files of ConfigMaps and Secrets
+      volumes/<name>/                     emptyDir, and files of ConfigMaps and Secrets (volume_folder.py)
       roots/<container>/<attempt>/…       what a container sees of paths that no volume is mounted at: dies with it
+      ends/<container>/<attempt>          what it wrote to its terminationMessagePath (last_words.py)
       logs/<container>/<attempt>.log      what it printed (log_file.py), bounded, until the pod is removed
     <volumes folder>/                     one for the cluster, the same for all its machines
       disks/<source>/                     persistent disks: never removed here
@@ -11,19 +12,19 @@
 
 With a mount namespace (pod_root.py) a program sees these paths under their own names, and `roots/` stays empty.
 Without one it cannot be given them so: its image's environment tells it (images.py), and read-only mounts are not
-enforced. Names come from manifests: none may leave its
-folder.
+enforced. Names come from manifests: none may leave its folder.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from petset.cluster.api.cri import ContainerSpec, Mount, RuntimeFailure, SandboxSpec, Volume
+from petset.cluster.node.disk_usage import measure
+from petset.cluster.node.volume_folder import inside, prepare, write_files
 
 _LOCAL_HOSTS = (
     ("127.0.0.1", "localhost"),
@@ -46,7 +47,7 @@ class PodFolder:
     def resolv_conf(self) -> Path:
         return self.root / "etc" / "resolv.conf"
 
-    def create(self, spec: SandboxSpec, address: str) -> None:
+    def create(self, spec: SandboxSpec, address: str, *, can_mount: bool = False) -> None:
         """Make folders and files. Raises OSError or RuntimeFailure; what is there already is replaced or kept."""
         etc = self.root / "etc"
         for folder in (etc, self.root / "volumes", self.root / "logs", self.root / "roots"):
@@ -55,11 +56,7 @@ class PodFolder:
         self.resolv_conf.write_text(resolv_conf(spec))
         (etc / "hosts").write_text(hosts_file(spec, address))
         for volume in spec.volumes:
-            place = self.volume_path(volume)
-            if volume.kind == "files":
-                _write_files(place, volume)
-            else:
-                place.mkdir(parents=True, exist_ok=True)
+            prepare(self.volume_path(volume), volume, can_mount=can_mount, group=spec.group)
 
     def volume_path(self, volume: Volume) -> Path:
         """Where the volume's files are. Raises RuntimeFailure for names that lead elsewhere."""
@@ -71,18 +68,39 @@ class PodFolder:
             case _:
                 return self.root / "volumes" / one_name(volume.name, "volume")
 
+    def update(self, volumes: Iterable[Volume], *, group: int | None) -> None:
+        """Show these volumes' files as they are now. Raises RuntimeFailure; each volume is old or new as a whole."""
+        try:
+            for volume in volumes:
+                write_files(self.volume_path(volume), volume, group=group)
+        except OSError as error:
+            raise RuntimeFailure(f"cannot update the volumes in {self.root}: {error}") from error
+
+    def stored_bytes(self, names: Iterable[str]) -> dict[str, int]:
+        """How much of the disk (or of memory) these volumes of the pod's own take."""
+        return {name: measure(self.root / "volumes" / one_name(name, "volume")) for name in names}
+
     def log(self, container: str, attempt: int) -> Path:
         return self.root / "logs" / one_name(container, "container") / f"{attempt}.log"
 
+    def last_words(self, container: str, attempt: int) -> Path:
+        return self.root / "ends" / one_name(container, "container") / str(attempt)
+
     def container_root(self, container: str, attempt: int) -> Path:
         return self.root / "roots" / one_name(container, "container") / str(attempt)
+
+    def image_files(self, container: str, attempt: int) -> Path:
+        """What the container's image brings."""
+        return self.root / "images" / one_name(container, "container") / str(attempt)
 
     def forget_attempt(self, container: str, attempt: int) -> None:
         """Remove what an old attempt left: its log and its private files."""
         log = self.log(container, attempt)
         for file in log.parent.glob(f"{log.name}*"):
             file.unlink()
+        self.last_words(container, attempt).unlink(missing_ok=True)
         shutil.rmtree(self.container_root(container, attempt), ignore_errors=True)
+        shutil.rmtree(self.image_files(container, attempt), ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -109,11 +127,17 @@ class ContainerPaths:
 
 
 def container_paths(folder: PodFolder, spec: ContainerSpec, volumes: Mapping[str, Volume]) -> ContainerPaths:
-    """Resolve the container's mounts and make its folders. Raises RuntimeFailure or OSError."""
+    """Resolve the container's mounts and make its folders and files. Raises RuntimeFailure or OSError."""
     root = folder.container_root(spec.name, spec.attempt)
     root.mkdir(parents=True, exist_ok=True)
     folder.log(spec.name, spec.attempt).parent.mkdir(exist_ok=True)
     mounts = {PurePosixPath("/", mount.target): _mounted(folder, mount, volumes) for mount in spec.mounts}
+    if spec.termination_log:
+        last_words = folder.last_words(spec.name, spec.attempt)
+        last_words.parent.mkdir(parents=True, exist_ok=True)
+        last_words.touch()
+        last_words.chmod(0o666)  # whoever the program is, it may write
+        mounts[PurePosixPath("/", spec.termination_log)] = last_words
     return ContainerPaths(root, mounts)
 
 
@@ -121,6 +145,8 @@ def _mounted(folder: PodFolder, mount: Mount, volumes: Mapping[str, Volume]) -> 
     if mount.volume not in volumes:
         raise RuntimeFailure(f"mount {mount.target}: the pod has no volume {mount.volume!r}")
     place = folder.volume_path(volumes[mount.volume])
+    if not place.exists():  # it was made with the pod: somebody removed it under it
+        raise RuntimeFailure(f'failed to mount volume "{mount.volume}" at {mount.target}: failed to stat "{place}"')
     if mount.sub_path:
         place = inside(place, mount.sub_path)
         if not place.exists():
@@ -157,27 +183,3 @@ def one_name(text: str, what: str) -> str:
     if text in ("", ".", "..") or "/" in text or "\0" in text:
         raise RuntimeFailure(f"{what} name {text!r} cannot be a folder's name")
     return text
-
-
-def inside(base: Path, relative: str) -> Path:
-    """`base/relative`, which must not lead out of `base`, also not through links. Raises RuntimeFailure."""
-    path = PurePosixPath(relative)
-    if path.is_absolute() or ".." in path.parts or "\0" in relative:
-        raise RuntimeFailure(f"path {relative!r} must stay inside its volume")
-    if not (base / path).resolve().is_relative_to(base.resolve()):
-        raise RuntimeFailure(f"path {relative!r} leaves its volume through a link")
-    return base / path
-
-
-def _write_files(place: Path, volume: Volume) -> None:
-    """The folder appears with all its files or not at all."""
-    unfinished = place.with_name(f".{place.name}.new")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for name, content in volume.files.items():
-        file = inside(unfinished, name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-        file.chmod(volume.mode)
-    shutil.rmtree(place, ignore_errors=True)
-    os.rename(unfinished, place)

@@ -107,6 +107,16 @@ class WarmLink:
         """The warm parent's process."""
         return self._ready.result()
 
+    @property
+    def guard_pid(self) -> int:
+        """The process below which everything of this life is."""
+        return self._guard.pid
+
+    @property
+    def first_pids(self) -> frozenset[int]:
+        """The first process of everything launched here that has not ended, commands included."""
+        return frozenset(each.started.result() for each in self._processes.values() if each.started.done())
+
     def launch(self, launch: Launch, descriptors: Sequence[int] = ()) -> Process:
         """Start a process tree; answers at once. Raises RuntimeFailure when that life is over.
 

@@ -78,12 +78,14 @@ class WarmParent:
         """Reaped, with their wait status, but not reported while something of theirs may live."""
         self._report_anyway_at = 0.0
         self._untouchable: set[int] = set()
+        self._told_to_end: list[int] = []
 
     def serve(self) -> None:
         woken, waker = socket.socketpair()
         for end in (woken, waker):
             end.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.signal(signal.SIGTERM, lambda number, frame: self._told_to_end.append(number))
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         self._selector.register(self._channel, selectors.EVENT_READ)
         self._selector.register(woken, selectors.EVENT_READ)
@@ -96,6 +98,9 @@ class WarmParent:
                         return
                 else:
                     self._read_output(key.data)
+            if self._told_to_end:
+                kernel.end_all_children()
+                return
             self._reap()
             self._report_ended()
 
@@ -126,7 +131,7 @@ class WarmParent:
                 os.close(descriptor)
 
     def _launch_with(self, launch: Launch, passed: list[int]) -> None:
-        if launch.inside and launch.inside not in self._children:
+        if (host := launch.joins) and host not in self._children:
             self._send({"did": "failed", "id": launch.id, "error": "the container is not running"})
             return
         try:
@@ -156,7 +161,7 @@ class WarmParent:
         container_pid = self._children[launch.inside].pid if launch.inside else 0
         birth = Birth(os.getpid(), descriptors | captured, report_fd, status_fd, container_pid)
         try:
-            with _process_namespace(launch, container_pid):
+            with self._process_namespace(launch):
                 pid = os.fork()
                 if pid == 0:
                     become(launch, birth)
@@ -172,6 +177,14 @@ class WarmParent:
         with os.fdopen(report, "rb") as file:  # ends when the child closes it, or execs
             error = file.read().decode(errors="replace")
         return _Child(launch, pid, output, status_pipe=status), error
+
+    def _process_namespace(self, launch: Launch) -> AbstractContextManager[None]:
+        """Where the next child's process id lives."""
+        if launch.isolation is None or (launch.isolation.host_processes and not launch.inside):
+            return nullcontext()
+        if launch.joins:
+            return children_in_process_namespace_of(self._children[launch.joins].pid)
+        return children_in_new_process_namespace()
 
     # -- ending ---------------------------------------------------------------------------------------------------
 
@@ -256,15 +269,6 @@ class WarmParent:
                 self._selector.unregister(child.pipe)
             os.close(child.pipe)
             child.pipe = -1
-
-
-def _process_namespace(launch: Launch, container_pid: int) -> AbstractContextManager[None]:
-    """Where the next child's process id lives."""
-    if launch.isolation is None:
-        return nullcontext()
-    if container_pid:
-        return children_in_process_namespace_of(container_pid)
-    return children_in_new_process_namespace()
 
 
 def _close_if_open(descriptor: int) -> None:

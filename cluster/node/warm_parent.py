@@ -9,18 +9,21 @@ which imports the guests once and freezes them, so that a container costs a fork
 
 Who dies with whom, by the kernel's doing:
 
-- a container's first process dies with the warm parent, the warm parent with its guard (SIGKILL);
+- a container's first process dies with the warm parent (SIGKILL);
 - every first process inherits its own orphans, so when it ends, all that it left becomes the warm parent's child;
   an unknown child is killed on sight, until none is left. Only then is the exit reported: a container that counts as
   exited is gone with all its descendants, setsid or not, as with a PID namespace;
 - when the warm parent dies, the same orphans fall to the guard, which kills them and ends after the last;
-- when the machine dies, the guard gets SIGTERM and does the same.
+- when the machine dies, the guard gets SIGTERM and does the same;
+- when the guard dies, the warm parent gets SIGTERM and does the same: whichever of the two goes first, the other
+  cleans.
 
 On a network of namespaces a container's first process is PID 1 of a PID namespace of its own (isolation.py), and the
-kernel ends everything in there with it. Limits without: SIGKILL of the guard itself ends the first processes, but not
-what they started; a process that changed its user cannot be signalled by an unprivileged node; every process sees the
-host's process table; and SIGTERM ends a first process that has no handler for it, where a real PID 1 would ignore it.
-A process that does not die of SIGKILL within ORPHAN_SECONDS (a dead disk) no longer holds back the report.
+kernel ends everything in there with it. Limits without: guard and warm parent killed at the same moment end the first
+processes, but not what they started; a process that changed its user cannot be signalled by an unprivileged node;
+every process sees the host's process table; and SIGTERM ends a first process that has no handler for it, where a real
+PID 1 would ignore it. A process that does not die of SIGKILL within ORPHAN_SECONDS (a dead disk) no longer holds back
+the report.
 """
 
 from __future__ import annotations
@@ -40,17 +43,7 @@ def guard(warm_parent_pid: int) -> None:
     told = signal.sigwait(_GUARD_SIGNALS)
     while told == signal.SIGCHLD and os.waitpid(warm_parent_pid, os.WNOHANG) == (0, 0):
         told = signal.sigwait(_GUARD_SIGNALS)
-    refused: list[int] = []
-    while True:
-        refused += kernel.kill_all(pid for pid in kernel.child_pids() if pid not in refused)
-        signal.sigtimedwait({signal.SIGCHLD}, kernel.LOOK_AGAIN_SECONDS)
-        try:
-            while os.waitpid(-1, os.WNOHANG) != (0, 0):
-                continue
-        except ChildProcessError:
-            return
-        if set(kernel.child_pids()) <= set(refused):
-            return
+    kernel.end_all_children()
 
 
 def main(arguments: list[str]) -> None:
@@ -65,7 +58,7 @@ def main(arguments: list[str]) -> None:
         os.close(passing_fd)
         guard(warm_parent_pid)
         return
-    kernel.die_with_parent(signal.SIGKILL, guard_pid)
+    kernel.die_with_parent(signal.SIGTERM, guard_pid)
     kernel.become_subreaper()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _GUARD_SIGNALS)
     from petset.cluster.node.warm_loop import serve  # after the fork: the guard stays small

@@ -46,8 +46,10 @@ def attempt(
     )
 
 
-def exited(name: str = "main", number: int = 0, *, exit_code: int = 0, finished_at: float = T0 + 5) -> ContainerStatus:
-    return attempt(name, number, state="exited", exit_code=exit_code, finished_at=finished_at)
+def exited(
+    name: str = "main", number: int = 0, *, exit_code: int = 0, started_at: float = T0, finished_at: float = T0 + 5
+) -> ContainerStatus:
+    return attempt(name, number, state="exited", exit_code=exit_code, started_at=started_at, finished_at=finished_at)
 
 
 def sandbox(*attempts: ContainerStatus) -> SandboxStatus:

@@ -18,6 +18,13 @@ def test_waits_double_from_ten_seconds_to_five_minutes() -> None:
     assert waits == [10, 20, 40, 80, 160, 300, 300, 300]
 
 
+def test_a_time_scale_shortens_the_wait_and_not_what_is_said() -> None:
+    backoff = stepped(stepped(None, failed_at=0.0, now=0.0, time_scale=60.0), failed_at=1.0, now=1.0, time_scale=60.0)
+    assert backoff.seconds == 20
+    assert waits_until(backoff, 2.0) == pytest.approx(2.0 + 20 / 60)
+    assert waits_until(backoff, 1.0 + 600 / 60 + 0.1) == 1.0 + 600 / 60 + 0.1
+
+
 @pytest.mark.parametrize(
     ("failed_at", "until", "seconds"),
     [

@@ -154,3 +154,27 @@ def test_command_args_and_sub_path_are_expanded() -> None:
     assert (made.attempt, made.working_dir) == (2, "/srv")
     mount = made.mounts[0]
     assert (mount.volume, mount.target, mount.sub_path, mount.read_only) == ("data", "/data", "pet", True)
+
+
+def test_a_path_in_a_volume_needs_its_variables() -> None:
+    spec = container(volumeMounts=[{"name": "data", "mountPath": "/data", "subPathExpr": "logs/$(NOBODY)"}])
+    with pytest.raises(ConfigError, match='missing value for "NOBODY"'):
+        container_spec(pod(), spec, attempt=0, sources={}, services=(), facts=FACTS)
+
+
+@pytest.mark.parametrize(
+    ("of_pod", "of_container", "user"),
+    [
+        pytest.param({}, {}, "", id="the image's own"),
+        pytest.param({"runAsUser": 1000}, {}, "1000:0", id="runAsUser of the pod"),
+        pytest.param({"runAsUser": 1000, "runAsGroup": 5}, {"runAsUser": 0}, "0:5", id="the container's is stronger"),
+        pytest.param({"fsGroup": 7}, {"runAsUser": 1000}, "1000:7", id="the volumes' group without another"),
+        pytest.param({"runAsGroup": 5}, {}, "", id="a group alone"),
+    ],
+)
+def test_whom_a_container_takes_itself_for(of_pod: Object, of_container: Object, user: str) -> None:
+    made = container_spec(
+        pod(securityContext=of_pod), container(securityContext=of_container),
+        attempt=0, sources={}, services=(), facts=FACTS,
+    )  # fmt: skip
+    assert made.user == user

@@ -34,6 +34,11 @@ def prober() -> FakeProber:
         "http://10.244.1.5:8080/absent": 404,
         "https://10.9.9.9:443/": 200,
     }
+    made.services = {
+        ("10.244.1.5:90", "db"): (0, "NOT_SERVING"),
+        ("10.244.1.5:90", "none"): (12, "unknown"),
+        ("10.244.1.5:90", "x"): (5, "no x"),
+    }
     made.refused = {"http://10.244.1.5:81/", "10.244.1.5:81"}
     made.seconds = {"http://10.244.1.5:8080/slow": 9.0, "10.244.1.5:82": 9.0}
     return made
@@ -70,7 +75,29 @@ def prober() -> FakeProber:
         ),
         pytest.param({"tcpSocket": {"port": 82}}, "dial tcp 10.244.1.5:82: i/o timeout", id="connect is slow"),
         pytest.param({"sleep": {"seconds": 1}}, "", id="sleep"),
-        pytest.param({"grpc": {"port": 1}}, "no handler for grpc", id="unknown handler"),
+        pytest.param({"grpc": {"port": 90}}, "", id="gRPC serves"),
+        pytest.param(
+            {"grpc": {"port": 90, "service": "db"}},
+            'service unhealthy (responded with "NOT_SERVING")',
+            id="one gRPC service does not",
+        ),
+        pytest.param(
+            {"grpc": {"port": 90, "service": "none"}},
+            "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): unknown",
+            id="gRPC without health",
+        ),
+        pytest.param(
+            {"grpc": {"port": 90, "service": "x"}},
+            "error: health rpc probe failed: rpc error: code = 5 desc = no x",
+            id="gRPC error",
+        ),
+        pytest.param({"grpc": {"port": 82}}, "timeout: health rpc did not complete within 2s", id="gRPC is slow"),
+        pytest.param(
+            {"grpc": {"port": 81}},
+            'error: failed to connect service at "10.244.1.5:81": dial tcp 10.244.1.5:81: connect: connection refused',
+            id="gRPC refused",
+        ),
+        pytest.param({"udp": {"port": 1}}, "no handler for udp", id="unknown handler"),
     ],
 )
 async def test_what_a_handler_says(handler: Object, error: str) -> None:

@@ -179,6 +179,30 @@ def test_a_misconfigured_container_is_tried_again_every_ten_seconds() -> None:
     assert acts(decide(pod(), sandbox(), memory, now=T0 + 10)) == [StartContainer("main", 0)]
 
 
+def test_a_program_that_cannot_be_started_crash_loops() -> None:
+    failed = exited(exit_code=128)
+    memory = learn(pulled("main"), StartFailed("main", "RunContainerError", "no such file"))
+    assert decide(pod(), sandbox(), memory, now=T0 + 0.9).effects == ()
+    assert acts(decide(pod(), sandbox(failed), memory, now=T0 + 6)) == [PullImage("main", 1)]
+    again = learn(memory, StartFailed("main", "RunContainerError", "no such file", failed_at=T0 + 5), now=T0 + 6)
+    assert again.of("main").crash == Backoff(10.0, T0 + 6)
+    looping = decide(pod(), sandbox(failed), again, now=T0 + 7)
+    waiting = looping.memory.of("main").waiting
+    assert waiting is not None
+    assert waiting.reason == "CrashLoopBackOff"
+    assert looping.wake_at == T0 + 15
+
+
+def test_a_changed_image_restarts_the_container_at_once() -> None:
+    obj = pod(container(image="main:2"))
+    step = decide(obj, sandbox(attempt()))
+    said = [each.message for each in step.effects if isinstance(each, Say)]
+    assert said == ["Container main definition changed, will be restarted"]
+    assert acts(step) == [Signal("main", "main-0", 15)]
+    looping = PodMemory({"main": ContainerMemory(crash=Backoff(20.0, T0))})
+    assert acts(decide(obj, sandbox(exited()), looping, now=T0 + 6)) == [PullImage("main", 1)]
+
+
 def test_deletion_stops_everything_then_removes_the_sandbox_then_is_over() -> None:
     obj = pod(container("a"), container("b"), deleted_with_grace=30)
     step = decide(obj, sandbox(attempt("a"), attempt("b")))

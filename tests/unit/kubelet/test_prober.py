@@ -12,6 +12,7 @@ from aiohttp import web
 from petset.cluster.kubelet.prober import MAX_BODY_BYTES, network_prober
 from petset.cluster.network.addresses import loopback_plan
 from petset.cluster.network.loopback import LoopbackNetwork
+from tests.unit.kubelet.test_grpc_health import DONE, HealthServer, status_message
 
 
 @asynccontextmanager
@@ -61,3 +62,19 @@ async def test_silence_is_a_timeout_and_a_closed_port_a_refusal() -> None:
             await prober.http_get(f"http://127.0.0.1:{port}/agent", {}, 5.0)
         with pytest.raises(ConnectionRefusedError):
             await prober.tcp_connect("127.0.0.1", port, 5.0)
+
+
+async def test_grpc_health_over_a_socket() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        health = HealthServer(message=status_message(1), trailers=DONE)
+        while data := await reader.read(65536):
+            health.receive(data)
+            writer.write(health.data_to_send())
+        writer.close()
+
+    async with network_prober(LoopbackNetwork(loopback_plan(0), 1)) as prober:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
+            port = listening.sockets[0].getsockname()[1]
+            assert await prober.grpc_health("127.0.0.1", port, "", 5.0) == (0, "SERVING")
+        with pytest.raises(ConnectionRefusedError):
+            await prober.grpc_health("127.0.0.1", port, "", 5.0)

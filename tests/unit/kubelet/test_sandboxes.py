@@ -4,12 +4,28 @@ from typing import Any
 
 import pytest
 
+from petset.cluster.api.objects import Object
 from petset.cluster.kubelet.config import KubeletConfig
 from petset.cluster.kubelet.sandboxes import hostname_of, newly_exited, sandbox_spec, with_container, with_old_news
-from tests.unit.kubelet.builders import attempt, exited, pod, sandbox
+from tests.unit.kubelet.builders import attempt, container, exited, pod, sandbox
 
 CONFIG = KubeletConfig(nameserver="10.96.0.10", nameserver_port=53, zone="cluster.local")
 CLUSTER_SEARCHES = ("default.svc.cluster.local", "svc.cluster.local", "cluster.local")
+
+
+@pytest.mark.parametrize(
+    ("of_pod", "of_container", "group"),
+    [
+        pytest.param({}, {}, None, id="none"),
+        pytest.param({"fsGroup": 2000}, {}, 2000, id="fsGroup"),
+        pytest.param({"fsGroup": 0, "runAsUser": 0}, {}, 0, id="root's"),
+        pytest.param({"fsGroup": 2000, "runAsUser": 1000}, {}, None, id="a user sees all files as its own"),
+        pytest.param({"fsGroup": 2000}, {"runAsUser": 1000}, None, id="so does a container's"),
+    ],
+)
+def test_the_group_of_the_volumes(of_pod: Object, of_container: Object, group: int | None) -> None:
+    owner = pod(container(securityContext=of_container), securityContext=of_pod)
+    assert sandbox_spec(owner, CONFIG, ()).group == group
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,13 @@ def test_a_terminal_phase_is_never_left(phase: str) -> None:
             {}, id="just ended",
         ),
         pytest.param(
+            [exited(exit_code=128, started_at=0.0)], Waiting("RunContainerError", "no such file", T0),
+            {"waiting": {"reason": "RunContainerError", "message": "no such file"}},
+            {"terminated": {"exitCode": 128, "reason": "StartError", "finishedAt": "2026-01-01T00:00:05Z",
+                            "containerID": "petset://main-0"}},
+            id="a program that could not be started",
+        ),
+        pytest.param(
             [exited()], Waiting("CrashLoopBackOff", "back-off 10s", T0),
             {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
             {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": "2026-01-01T00:00:00Z",

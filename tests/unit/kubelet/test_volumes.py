@@ -37,32 +37,57 @@ def sources(**volume_spec: object) -> dict[tuple[str, str], Object]:
     ("volume", "persistent", "expected"),
     [
         pytest.param({"emptyDir": {}}, {}, Volume("v", "empty"), id="emptyDir"),
+        pytest.param(
+            {"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}, {},
+            Volume("v", "empty", in_memory=True, size_bytes=1 << 20), id="emptyDir in memory",
+        ),
         pytest.param({"hostPath": {"path": "/srv"}}, {}, Volume("v", "hostPath", "/srv"), id="hostPath"),
-        pytest.param(CLAIM, {"csi": {"volumeHandle": "disk-7"}}, Volume("v", "disk", "disk-7"), id="provisioned PV"),
-        pytest.param(CLAIM, {"hostPath": {"path": "/tmp/x"}}, Volume("v", "hostPath", "/tmp/x"), id="hostPath PV"),
-        pytest.param(CLAIM, {"local": {"path": "/mnt/ssd"}}, Volume("v", "hostPath", "/mnt/ssd"), id="local PV"),
+        pytest.param(
+            {"hostPath": {"path": "/srv", "type": "File"}}, {},
+            Volume("v", "hostPath", "/srv", path_type="File"), id="hostPath type",
+        ),
+        pytest.param(
+            {"persistentVolumeClaim": {"claimName": "data-web-0", "readOnly": True}}, {"hostPath": {"path": "/tmp/x"}},
+            Volume("v", "hostPath", "/tmp/x", read_only=True, persistent="kubernetes.io/host-path/pv-1"),
+            id="claim that is mounted read-only",
+        ),
+        pytest.param(
+            CLAIM, {"csi": {"driver": "d", "volumeHandle": "disk-7"}},
+            Volume("v", "disk", "disk-7", persistent="kubernetes.io/csi/d^disk-7"), id="provisioned PV",
+        ),
+        pytest.param(
+            CLAIM, {"hostPath": {"path": "/tmp/x"}, "accessModes": ["ReadWriteOncePod"]},
+            Volume("v", "hostPath", "/tmp/x", persistent="kubernetes.io/host-path/pv-1", one_pod=True),
+            id="hostPath PV",
+        ),
+        pytest.param(
+            CLAIM, {"local": {"path": "/mnt/ssd"}},
+            Volume("v", "hostPath", "/mnt/ssd", persistent="kubernetes.io/local-volume/pv-1"), id="local PV",
+        ),
         pytest.param(
             {"configMap": {"name": "settings", "defaultMode": 0o400}}, {},
-            Volume("v", "files", files={"a": b"1", "b": b"2"}, mode=0o400), id="configMap",
+            Volume("v", "files", files={"a": b"1", "b": b"2"}, mode=0o400, read_only=True), id="configMap",
         ),
         pytest.param(
             {"configMap": {"name": "settings", "items": [{"key": "b", "path": "deep/b"}]}}, {},
-            Volume("v", "files", files={"deep/b": b"2"}), id="configMap items",
+            Volume("v", "files", files={"deep/b": b"2"}, read_only=True), id="configMap items",
         ),
         pytest.param(
             {"secret": {"secretName": "login"}}, {},
-            Volume("v", "files", files={"password": b"sesame"}), id="secret",
+            Volume("v", "files", files={"password": b"sesame"}, read_only=True), id="secret",
         ),
         pytest.param(
-            {"configMap": {"name": "absent", "optional": True}}, {}, Volume("v", "files"), id="optional and absent",
+            {"configMap": {"name": "absent", "optional": True}}, {},
+            Volume("v", "files", read_only=True), id="optional and absent",
         ),
         pytest.param(
             {"downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}}, {},
-            Volume("v", "files", files={"name": b"web-0"}), id="downwardAPI",
+            Volume("v", "files", files={"name": b"web-0"}, read_only=True), id="downwardAPI",
         ),
         pytest.param(
             {"projected": {"sources": [{"configMap": {"name": "settings"}}, {"secret": {"name": "login"}}]}}, {},
-            Volume("v", "files", files={"a": b"1", "b": b"2", "password": b"sesame"}), id="projected",
+            Volume("v", "files", files={"a": b"1", "b": b"2", "password": b"sesame"}, read_only=True),
+            id="projected",
         ),
     ],
 )  # fmt: skip
