@@ -24,6 +24,17 @@ class SystemClock:
         return time.time()
 
 
+class ShiftedClock:
+    """Another clock put forward by `shift_seconds` (back when negative), which may change at any time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.shift_seconds = 0.0
+
+    def now(self) -> float:
+        return self._clock.now() + self.shift_seconds
+
+
 class LoopClock:
     """A wall clock that moves with the running event loop: virtual when the loop's time is virtual."""
 

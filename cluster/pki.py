@@ -4,10 +4,11 @@
     pki/apiserver.crt .key       renewed when an address changed or a month is left
     pki/kubelet-NODE.crt .key    the same for each kubelet's own server
     pki/tokens.csv               Kubernetes' static token file: token,user,uid,"group,group"
+    pki/sa.key                   signs the tokens of ServiceAccounts; made once, so that they outlive an API server
 
 Users and groups are Kubernetes' own (`system:kube-scheduler`, `system:node:node-1` in `system:nodes`, …). Tokens are
 made once and kept over restarts, so a kubeconfig stays good; a node that was not there before gets its token when
-the cluster starts. All files are private (0600). Left out: client certificates, token expiry, service account keys.
+the cluster starts. All files are private (0600). Left out: client certificates, token expiry.
 
 This module only reads certificates, with the standard library: most processes of a cluster never make one, and start
 faster without the `cryptography` package.
@@ -74,6 +75,14 @@ def ensure_tokens(settings: ClusterSettings) -> None:
     text = io.StringIO()
     csv.writer(text).writerows((token, who.user, who.user, ",".join(who.groups)) for token, who in known.items())
     write_private(path, text.getvalue().encode())
+
+
+def service_account_key(folder: ClusterFolder) -> bytes:
+    """The key of ServiceAccounts' tokens, made when there is none."""
+    path = folder.pki / "sa.key"
+    if not path.exists():
+        write_private(path, secrets.token_bytes(32))
+    return path.read_bytes()
 
 
 def read_identities(folder: ClusterFolder) -> dict[str, Identity]:

@@ -6,6 +6,7 @@
       lock               held (flock) by the running supervisor: who holds it is the cluster
       pki/               CA, server certificate and key, component tokens, 0600
       store.sqlite       every object
+      images.yaml        the images that were added (petset image)
       volumes/           persistent disks; only `petset down --purge` removes them
       nodes/NODE/        pods' scratch folders and logs, emptied when the cluster starts
       log/               one file per component
@@ -24,9 +25,12 @@ from pathlib import Path
 
 from petset.cluster.network.addresses import MAX_NODES, OWN_PLAN, AddressPlan, loopback_plan
 from petset.cluster.network.host_ports import LENDER_SOCKET
+from petset.cluster.network.upstreams import check_upstreams
 
 NETWORKS = ("loopback", "namespaces")
+DNS_LOOPS = ("portable", "batched", "auto")
 MAX_DNS_TTL_SECONDS = 3600
+MAX_TIME_SCALE = 1000
 API_PORT = 6443
 """The API server's port on the cluster's own network, whatever the host's is."""
 
@@ -57,8 +61,20 @@ class ClusterSettings:
     dns_ttl_seconds: int = 5
     dns_negative_ttl_seconds: int | None = None
     """How long DNS answers may be kept; None: as long as the others."""
+    dns_cache_seconds: int = 0
+    """How long DNS itself keeps an answer that has changed, within its time to live; real clusters: 30."""
     dns_upstreams: str = ""
     """Who is asked for names outside of the cluster: `192.0.2.1,192.0.2.2:5353`, or `host` for the machine's own."""
+    dns_loop: str = "portable"
+    """How DNS takes packets: one by one; in batches, which is cheaper under load; `auto`: batches where they work."""
+    fence: bool = False
+    """A network disk is taken away from a node (its holders are killed) before another one gets it."""
+    time_scale: float = 1.0
+    """How much shorter than Kubernetes' the control plane's long durations are (grace, tolerations, back-off)."""
+    disk_faults: bool = False
+    """Containers with volumes are started so that their disks can fail (node/disk_watch.py)."""
+    local_disks: str = ""
+    """Provisioners whose volumes stay on one node (controllers/volume_provisioning.py); "": the usual ones."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -69,9 +85,17 @@ class ClusterSettings:
             raise SettingsError(f"--nodes {self.node_count}: a cluster has 1 to {MAX_NODES} nodes")
         if self.network not in NETWORKS:
             raise SettingsError(f"--network {self.network}: it is one of {', '.join(NETWORKS)}")
-        for seconds in (self.dns_ttl_seconds, self.dns_negative_ttl_seconds or 0):
+        if self.dns_loop not in DNS_LOOPS:
+            raise SettingsError(f"--dns-loop {self.dns_loop}: it is one of {', '.join(DNS_LOOPS)}")
+        for seconds in (self.dns_ttl_seconds, self.dns_negative_ttl_seconds or 0, self.dns_cache_seconds):
             if not 0 <= seconds <= MAX_DNS_TTL_SECONDS:
                 raise SettingsError(f"DNS time to live {seconds}: give 0 to {MAX_DNS_TTL_SECONDS} seconds")
+        if not 1 <= self.time_scale <= MAX_TIME_SCALE:
+            raise SettingsError(f"--time-scale {self.time_scale:g}: give 1 (Kubernetes' own times) to {MAX_TIME_SCALE}")
+        try:
+            check_upstreams(self.dns_upstreams)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"--port {self.port}: a port is a number from 0 (any free one) to 65535")
 
@@ -149,6 +173,10 @@ class ClusterFolder:
     @property
     def volumes(self) -> Path:
         return self.root / "volumes"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images.yaml"
 
     @property
     def log(self) -> Path:

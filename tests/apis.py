@@ -9,7 +9,7 @@ from petset.cluster.api.schema import load_schemas
 from petset.cluster.apiserver.api import Api, make_api
 from petset.cluster.clock import Clock
 from petset.cluster.names import seeded_names
-from petset.cluster.network.addresses import loopback_plan
+from petset.cluster.network.addresses import AddressPlan, loopback_plan
 from petset.cluster.store.memory import MemoryBackend
 
 
@@ -23,14 +23,14 @@ class SetClock:
         return self.seconds
 
 
-async def new_api(clock: Clock | None = None, *, slot: int = 0) -> Api:
-    """A fresh API with the objects that every cluster has, its addresses those of a loopback slot."""
+async def new_api(clock: Clock | None = None, *, slot: int = 0, addresses: AddressPlan | None = None) -> Api:
+    """A fresh API with the objects that every cluster has, its addresses those of a loopback slot or as given."""
     return await make_api(
         MemoryBackend(),
         schemas=load_schemas(),
         clock=clock or SetClock(),
         names=seeded_names(1),
-        addresses=loopback_plan(slot),
+        addresses=addresses or loopback_plan(slot),
     )
 
 

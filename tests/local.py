@@ -67,6 +67,13 @@ class Local:
         assert isinstance(found, dict)
         return found
 
+    async def attachments(self) -> list[str]:
+        """`CLAIM: NODE` of every attached disk, sorted."""
+        volumes = {name_of(each): each for each in (await self.client.list("PersistentVolume")).items}
+        specs = [each["spec"] for each in (await self.client.list("VolumeAttachment")).items]
+        claims = [volumes[each["source"]["persistentVolumeName"]]["spec"]["claimRef"]["name"] for each in specs]
+        return sorted(f"{claim}: {each['nodeName']}" for claim, each in zip(claims, specs, strict=True))
+
     async def events(self, name: str) -> list[tuple[str, str]]:
         """(reason, message) of the events about an object, oldest first."""
         items = (await self.client.list("Event", "default", field_selector=f"involvedObject.name={name}")).items

@@ -12,7 +12,6 @@ Simplified: one API version per object, and ownership of a list's place in an ob
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -22,7 +21,7 @@ import orjson
 from petset.cluster.api import field_sets
 from petset.cluster.api.field_schema import FieldNode
 from petset.cluster.api.field_sets import Fields, Steps
-from petset.cluster.api.objects import Object, annotations_of
+from petset.cluster.api.objects import Object, annotations_of, fresh_copy
 from petset.cluster.errors import Conflict
 
 BEFORE: Final = "before-first-apply"
@@ -198,7 +197,7 @@ def _before(live: Object, schema: FieldNode, writer: Writer) -> tuple[Owner, ...
 
 
 def _changes(live: Object, merged: Object, schema: FieldNode, complete: Complete) -> Fields:
-    completed = copy.deepcopy(merged)
+    completed = fresh_copy(merged)
     complete(completed)
     return field_sets.changed_fields(live, completed, schema)
 
@@ -238,11 +237,11 @@ def _merged(live: Any, applied: Any, schema: FieldNode) -> Any:
     if isinstance(live, dict) and isinstance(applied, dict) and not schema.is_atomic:
         merged = dict(live)
         for name, each in applied.items():
-            merged[name] = _merged(live[name], each, schema.field(name)) if name in live else copy.deepcopy(each)
+            merged[name] = _merged(live[name], each, schema.field(name)) if name in live else fresh_copy(each)
         return merged
     if isinstance(live, list) and isinstance(applied, list) and (schema.keys or schema.is_set):
         return _merged_list(live, applied, schema)
-    return copy.deepcopy(applied)
+    return fresh_copy(applied)
 
 
 def _merged_list(live: list[Any], applied: list[Any], schema: FieldNode) -> list[Any]:
@@ -254,7 +253,7 @@ def _merged_list(live: list[Any], applied: list[Any], schema: FieldNode) -> list
     for each in live:
         step = field_sets.step_of(each, schema)
         kept.append(_merged(each, wanted[step], item) if step in wanted else each)
-    return kept + [copy.deepcopy(each) for step, each in wanted.items() if step not in present]
+    return kept + [fresh_copy(each) for step, each in wanted.items() if step not in present]
 
 
 def _removed(value: Any, fields: Fields, schema: FieldNode) -> Any:

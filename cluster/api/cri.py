@@ -27,13 +27,26 @@ class RuntimeFailure(ApiError):
     code, reason = 500, "RuntimeFailure"
 
 
+class CreationFailure(RuntimeFailure):
+    """A container could not even be made (its volume is gone, its files cannot be written): no attempt was counted."""
+
+    code, reason = 500, "CreateContainerError"
+
+
+class MountFailure(RuntimeFailure):
+    """A volume cannot be prepared on this machine; the message is the FailedMount event's."""
+
+    reason = "FailedMount"
+
+
 @dataclass(frozen=True)
 class Volume:
     """A volume that the sandbox holds ready for mounting.
 
     kind `disk`: `source` names a persistent disk of the cluster; `hostPath`: `source` is a path of the emulated
-    machine; `empty`: a fresh folder that dies with the pod; `files`: a folder with exactly `files` in it
-    (relative path -> content), as ConfigMaps and Secrets give.
+    machine, and `path_type` what must be there (the hostPath volume's `type`); `empty`: a fresh folder that dies with
+    the pod, `in_memory` or not; `files`: a folder with exactly `files` in it (relative path -> content), as ConfigMaps
+    and Secrets give, each with `mode` unless `modes` has another one for its path.
     """
 
     name: str
@@ -41,6 +54,17 @@ class Volume:
     source: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
     mode: int = 0o644
+    modes: Mapping[str, int] = field(default_factory=dict)
+    read_only: bool = False
+    """No container may write, whatever its mount says."""
+    path_type: str = ""
+    persistent: str = ""
+    """The unique name of the PersistentVolume that it is (api/attachments.py), if it is one."""
+    one_pod: bool = False
+    """No second pod may use that one (ReadWriteOncePod)."""
+    in_memory: bool = False
+    size_bytes: int = 0
+    """How much an `empty` one may hold; 0: no bound."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +75,16 @@ class Mount:
     target: str
     sub_path: str = ""
     read_only: bool = False
+
+
+@dataclass(frozen=True)
+class PortMapping:
+    """A port of the machine that leads to one of the pod (`hostPort`); `host_address` "" is the machine's own."""
+
+    protocol: Literal["TCP", "UDP"]
+    host_port: int
+    container_port: int
+    host_address: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,15 +104,27 @@ class SandboxSpec:
     subdomain_name: str = ""
     """`<hostname>.<subdomain>.<namespace>.svc.<zone>` when the pod has a subdomain, for its own /etc/hosts line."""
     host_network: bool = False
+    host_processes: bool = False
+    """Its containers see the machine's processes (`hostPID`)."""
     volumes: tuple[Volume, ...] = ()
+    ports: tuple[PortMapping, ...] = ()
+    group: int | None = None
+    """The group that its volumes are given to, where the machine can (`fsGroup`)."""
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def persistent_volumes(self) -> tuple[str, ...]:
+        """The unique names of its persistent volumes."""
+        return tuple(each.persistent for each in self.volumes if each.persistent)
 
 
 @dataclass(frozen=True)
 class ContainerSpec:
     """One container to start. `attempt` counts the restarts of this container in this pod, from 0.
 
-    `command` and `args` replace the image's entry point and arguments when given, as in Kubernetes.
+    `command` and `args` replace the image's entry point and arguments when given, as in Kubernetes. What the container
+    leaves at `termination_log` (a path of its own) becomes its `message` when it ends; with `message_from_log`, the
+    end of its log does after a failure without one.
     """
 
     name: str
@@ -88,10 +134,16 @@ class ContainerSpec:
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     working_dir: str = ""
+    user: str = ""
+    """Whom its program takes itself for, as `uid:gid`; "" leaves it to the image."""
     mounts: tuple[Mount, ...] = ()
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
+    target: str = ""
+    """The container of the same pod whose processes it shares, where containers have processes of their own."""
+    termination_log: str = ""
+    message_from_log: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +174,8 @@ class SandboxStatus:
     ip: str
     created_at: float
     containers: tuple[ContainerStatus, ...] = ()
+    volumes: tuple[str, ...] = ()
+    """The unique names of its persistent volumes."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +193,24 @@ class ExecResult:
 
     exit_code: int
     output: bytes = b""
+
+
+@dataclass(frozen=True)
+class ProcessUsage:
+    """What a process tree uses. CPU time counts from its start on, with its ended children; memory is what is there
+    now, shared pages divided among those who share them (PSS)."""
+
+    cpu_seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class MachineUsage:
+    """One measurement of a machine: all of it, and each running container by its id. Seconds since the epoch."""
+
+    taken_at: float
+    machine: ProcessUsage
+    containers: Mapping[str, ProcessUsage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ texts of errors are those of kube-openapi. Left out: CEL rules (`x-kubernetes-va
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import jsonschema_rs
 
 from petset.cluster.api.fields import FieldError, not_supported, required, wrong
-from petset.cluster.api.objects import Object
+from petset.cluster.api.objects import Object, fresh_copy
 
 Path = tuple[str | int, ...]
 _ALWAYS_KNOWN = ("apiVersion", "kind", "metadata")
@@ -109,7 +108,7 @@ def _fill(schema: Mapping[str, Any], value: Any) -> None:
         if "default" not in each:
             continue
         if name not in value or (value[name] is None and not each.get("nullable")):
-            value[name] = copy.deepcopy(each["default"])
+            value[name] = fresh_copy(each["default"])
     for name, each in value.items():
         if name in properties:
             _fill(properties[name], each)
@@ -117,14 +116,22 @@ def _fill(schema: Mapping[str, Any], value: Any) -> None:
             _fill(others, each)
 
 
+def _has_form(keyword: str, value: Any) -> bool:
+    if keyword in ("allOf", "anyOf", "oneOf", "enum"):
+        return isinstance(value, list)
+    return keyword != "properties" or isinstance(value, Mapping)
+
+
 def _as_json_schema(schema: Any) -> Any:
-    """Only what validates, in words that draft 4 knows."""
+    """Only what validates, in words that draft 4 knows. Raises ValueError for what has not the form of a schema."""
     if not isinstance(schema, Mapping):
         return schema
     converted: dict[str, Any] = {}
     for key, value in schema.items():
         if key not in _KEPT_KEYWORDS:
             continue
+        if not _has_form(key, value):
+            raise ValueError(f"{key} has the wrong type")
         if key == "properties":
             converted[key] = {name: _as_json_schema(each) for name, each in value.items()}
         elif key in ("allOf", "anyOf", "oneOf"):

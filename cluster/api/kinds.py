@@ -7,6 +7,7 @@ official definitions (schema.py). Adding a kind is adding a row; there is no han
     KEPT      kinds that are stored and served, so that manifests and charts apply, and that nothing acts upon
     VIEWS     further versions of kinds above: the same objects, converted (versions.py)
     REVIEWS   questions that are answered and never stored (apiserver/reviews.py)
+    MEASURED  figures that are taken when somebody asks (apiserver/metrics.py)
 
 CustomResourceDefinitions add rows while a cluster runs: `Registry.extra` is asked for them at every look-up.
 """
@@ -26,7 +27,8 @@ class Kind:
 
     `status` and `scale` name the subresources it has; `others` lists further ones, which have code of their own.
     `storage` is the apiVersion in which objects are stored, when that is another. A kind that is not `stored` can only
-    be created, and its creation is answered at once. `custom` is what a CustomResourceDefinition says of its kind.
+    be created, and its creation is answered at once, unless `verbs` names others. `custom` is what a
+    CustomResourceDefinition says of its kind.
     """
 
     group: str
@@ -42,6 +44,7 @@ class Kind:
     categories: tuple[str, ...] = ()
     storage: str = ""
     stored: bool = True
+    verbs: tuple[str, ...] = ()
     custom: CustomKind | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -92,7 +95,7 @@ ACTING: tuple[Kind, ...] = (
     Kind("", "v1", "Namespace", "namespaces", ("ns",), namespaced=False, status=True, others=("finalize",)),
     Kind("", "v1", "Node", "nodes", ("no",), namespaced=False, status=True),
     Kind("", "v1", "Pod", "pods", ("po",), status=True, generation=True, categories=ALL,
-         others=("binding", "eviction", "proxy")),
+         others=("attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "proxy")),
     Kind("", "v1", "ReplicationController", "replicationcontrollers", ("rc",), status=True, scale=True, generation=True,
          categories=ALL),
     Kind("", "v1", "Service", "services", ("svc",), status=True, others=("proxy",), categories=ALL),
@@ -181,6 +184,11 @@ REVIEWS: tuple[Kind, ...] = (
     Kind("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False, stored=False),
 )  # fmt: skip
 
+MEASURED: tuple[Kind, ...] = (
+    Kind("metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes", namespaced=False, stored=False, verbs=("get", "list")),
+    Kind("metrics.k8s.io", "v1beta1", "PodMetrics", "pods", stored=False, verbs=("get", "list")),
+)
+
 BUILT_IN = ACTING + KEPT
 """Every stored kind, once: what garbage collection and the end of a namespace are about."""
 
@@ -196,7 +204,9 @@ class Registry:
     """
 
     def __init__(
-        self, kinds: Iterable[Kind] = BUILT_IN + VIEWS + REVIEWS, extra: Callable[[], tuple[Kind, ...]] = _no_more
+        self,
+        kinds: Iterable[Kind] = BUILT_IN + VIEWS + REVIEWS + MEASURED,
+        extra: Callable[[], tuple[Kind, ...]] = _no_more,
     ) -> None:
         self._built_in = tuple(kinds)
         self._extra = extra

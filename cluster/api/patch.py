@@ -18,9 +18,9 @@ import jsonpatch
 import orjson
 from jsonpointer import JsonPointer, JsonPointerException
 
-from petset.cluster.api.objects import Object
+from petset.cluster.api.objects import Object, fresh_copy
 from petset.cluster.api.patch_schema import PatchSchema
-from petset.cluster.api.patch_strategic import fresh, merge_objects
+from petset.cluster.api.patch_strategic import merge_objects
 from petset.cluster.errors import BadRequest, Invalid, TooLarge
 
 MAX_OPERATIONS: Final = 10_000
@@ -43,7 +43,7 @@ def apply_merge_patch(target: Object, patch: Any) -> Object:
     if not isinstance(patch, dict):
         raise BadRequest("a merge patch must be a JSON object")
     with _bounded_depth():
-        return _merged(fresh(target), patch)
+        return _merged(fresh_copy(target), patch)
 
 
 def apply_strategic_patch(target: Object, patch: Any, schema: PatchSchema) -> Object:
@@ -51,7 +51,7 @@ def apply_strategic_patch(target: Object, patch: Any, schema: PatchSchema) -> Ob
     if not isinstance(patch, dict):
         raise BadRequest("a strategic merge patch must be a JSON object")
     with _bounded_depth():
-        return merge_objects(fresh(target), patch, schema)
+        return merge_objects(fresh_copy(target), patch, schema)
 
 
 def apply_json_patch(target: Object, operations: Any) -> Object:
@@ -64,7 +64,7 @@ def apply_json_patch(target: Object, operations: Any) -> Object:
     for index, operation in enumerate(operations):
         _check_operation(index, operation)
     with _bounded_depth():
-        result = _operated(fresh(target), operations)
+        result = _operated(fresh_copy(target), operations)
     if not isinstance(result, dict):
         raise Invalid("the JSON patch leaves no object")
     return result
@@ -79,7 +79,7 @@ def _operated(document: Any, operations: list[dict[str, Any]]) -> Any:
                 if copied_bytes > MAX_COPIED_BYTES:
                     raise TooLarge(f"the copy operations of a JSON patch may copy at most {MAX_COPIED_BYTES} bytes")
             # Its own copy of the operation: the value becomes part of the document.
-            document = jsonpatch.JsonPatch([fresh(operation)]).apply(document, in_place=True)
+            document = jsonpatch.JsonPatch([fresh_copy(operation)]).apply(document, in_place=True)
         except (jsonpatch.JsonPatchException, JsonPointerException) as error:
             # The library's own text can hold the whole object.
             why = "the test failed" if isinstance(error, jsonpatch.JsonPatchTestFailed) else "there is no such path"
@@ -97,7 +97,7 @@ def _merged(target: Any, patch: dict[str, Any]) -> Object:
         elif isinstance(value, dict):
             result[name] = _merged(result.get(name), value)
         else:
-            result[name] = fresh(value)
+            result[name] = fresh_copy(value)
     return result
 
 

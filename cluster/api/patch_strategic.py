@@ -39,15 +39,6 @@ _Identity = Hashable
 """What makes two list elements the same: the merge key's value, or the scalar itself. None: nothing does."""
 
 
-def fresh(value: Any) -> Any:
-    """A copy of a JSON value that shares nothing with it."""
-    if isinstance(value, dict):
-        return {name: fresh(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [fresh(each) for each in value]
-    return value
-
-
 def merge_objects(target: dict[str, Any], patch: Mapping[str, Any], schema: PatchSchema) -> dict[str, Any]:
     """The patched object. Takes `target` apart: it must be the caller's own. Raises BadRequest."""
     if _PATCH in patch:

@@ -3,9 +3,10 @@
     columns_for("Pod") ─▶ [{name: "Name", format: "name", …}, {name: "Ready", …}, …]
     row_cells("Pod", pod, now) ─▶ ["kubia-0", "1/1", "Running", "2 (5m ago)", "3h", "10.244.1.5", …]
 
-Each kind has a `Table`: here those of the smallest kinds, the others in table_workloads.py and table_infrastructure.py.
-Kinds without one have Name and Age. Names, priorities and texts are those of pkg/printers/internalversion/printers.go
-(1.34). Nothing fails on an incomplete object: what is absent reads as Kubernetes prints its zero.
+Each kind has a `Table`: here those of the smallest kinds, the others in table_workloads.py, table_infrastructure.py and
+table_kept.py. Kinds without one have Name and Created At, as they have upstream (Role, ClusterRole, LimitRange). Names,
+priorities and texts are those of pkg/printers/internalversion/printers.go (1.34). Nothing fails on an
+incomplete object: what is absent reads as Kubernetes prints its zero.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from petset.cluster.api.objects import Object, name_of
 from petset.cluster.api.table_cells import age, field, since
 from petset.cluster.api.table_columns import AGE, NAME, Column, Table, column, wide
 from petset.cluster.api.table_infrastructure import INFRASTRUCTURE
+from petset.cluster.api.table_kept import KEPT
 from petset.cluster.api.table_workloads import WORKLOADS
 
 
@@ -30,7 +32,7 @@ def row_cells(kind: str, obj: Object, now: float) -> list[Any]:
 
 
 def _default(obj: Object, now: float) -> list[Any]:
-    return [name_of(obj), age(obj, now)]
+    return [name_of(obj), field(obj, "metadata.creationTimestamp", "")]
 
 
 def _namespace(obj: Object, now: float) -> list[Any]:
@@ -76,7 +78,7 @@ def _event(obj: Object, now: float) -> list[Any]:
     ]
 
 
-_DEFAULT = Table((NAME, AGE), _default)
+_DEFAULT = Table((NAME, column("Created At", "When the object was created.", type_="date")), _default)
 _TABLES: dict[str, Table] = {
     "Namespace": Table((NAME, column("Status", "The status of the namespace."), AGE), _namespace),
     "ConfigMap": Table((NAME, column("Data", "Number of entries."), AGE), _config_map),
@@ -100,5 +102,6 @@ _TABLES: dict[str, Table] = {
     ),
     "Lease": Table((NAME, column("Holder", "Who holds the lease."), AGE), _lease),
     **INFRASTRUCTURE,
+    **KEPT,
     **WORKLOADS,
 }

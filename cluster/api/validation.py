@@ -14,6 +14,8 @@ from petset.cluster.api.custom_definitions import validate_definition, validate_
 from petset.cluster.api.fields import FieldError, duplicate, forbidden, not_supported, required, wrong
 from petset.cluster.api.kinds import Kind
 from petset.cluster.api.objects import Object
+from petset.cluster.api.quantities import amount
+from petset.cluster.api.validation_ephemeral import validate_no_ephemeral_containers
 from petset.cluster.api.validation_replicas import (
     validate_budget,
     validate_deployment,
@@ -26,6 +28,7 @@ from petset.cluster.api.validation_workloads import (
     validate_stateful_set,
     validate_stateful_set_update,
 )
+from petset.cluster.api.volumes import requested
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -63,6 +66,9 @@ _NAME_RULES = {
     "StatefulSet": (_LABEL, 63, _LABEL_TEXT),
     "Service": (_SERVICE, 63, _SERVICE_TEXT),
 }
+_FIXED_CLAIM = (
+    "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+)
 _ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 _MAX_ANNOTATIONS_BYTES = 256 * 1024
 
@@ -72,6 +78,8 @@ def validate(kind: Kind, obj: Object) -> list[FieldError]:
     errors = _validate_metadata(kind, obj)
     if check := _CHECKS.get(kind.rules):
         errors += check(obj)
+    if kind.rules == "Pod":
+        errors += validate_no_ephemeral_containers(obj["spec"])
     return errors
 
 
@@ -192,7 +200,18 @@ def _validate_claim(claim: Object) -> list[FieldError]:
     errors = _validate_access_modes(spec)
     if not ((spec.get("resources") or {}).get("requests") or {}).get("storage"):
         errors.append(required("spec.resources[storage]"))
+    elif malformed := _malformed_request(claim):
+        errors.append(wrong("spec.resources[storage]", spec["resources"]["requests"]["storage"], malformed))
     return errors
+
+
+def _malformed_request(claim: Object) -> str:
+    """What is wrong with the requested size as a quantity; "" if nothing."""
+    try:
+        requested(claim)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _validate_claim_update(new: Object, old: Object) -> list[FieldError]:
@@ -204,10 +223,23 @@ def _validate_claim_update(new: Object, old: Object) -> list[FieldError]:
         return {name: value for name, value in spec.items() if name not in free}
 
     if fixed(new["spec"], old["spec"]) != fixed(old["spec"], old["spec"]):
-        text = (
-            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
-        )
-        return [forbidden("spec", text)]
+        return [forbidden("spec", _FIXED_CLAIM)]
+    return _validate_request(new, old)
+
+
+def _validate_request(new: Object, old: Object) -> list[FieldError]:
+    """The request of a bound claim may grow, and shrink no further than to what it has (ValidatePersistentVolumeClaim
+    Update); that of an unbound one is fixed."""
+    if _malformed_request(new):
+        return []
+    asked, before = requested(new), requested(old)
+    if asked == before:
+        return []
+    if (old.get("status") or {}).get("phase") != "Bound":
+        return [forbidden("spec", _FIXED_CLAIM)]
+    has = amount((old.get("status") or {}).get("capacity"), "storage")
+    if asked < before and asked <= has:
+        return [forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")]
     return []
 
 
@@ -215,6 +247,8 @@ def _validate_access_modes(spec: Object) -> list[FieldError]:
     modes = spec.get("accessModes") or []
     if not modes:
         return [required("spec.accessModes", "at least 1 access mode is required")]
+    if "ReadWriteOncePod" in modes and len(modes) > 1:
+        return [forbidden("spec.accessModes", "may not use ReadWriteOncePod with other access modes")]
     return [not_supported("spec.accessModes", mode, _ACCESS_MODES) for mode in modes if mode not in _ACCESS_MODES]
 
 

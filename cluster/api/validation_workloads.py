@@ -22,11 +22,13 @@ def validate_pod_spec(spec: Object, path: str) -> list[FieldError]:
     containers = spec.get("containers") or []
     if not containers:
         errors.append(required(f"{path}.containers"))
+    if path != "spec" and spec.get("ephemeralContainers"):
+        errors.append(forbidden(f"{path}.ephemeralContainers", "ephemeral containers not allowed in pod template"))
     volumes = _volume_names(spec, path, errors)
     names: set[str] = set()
     for field, list_ in (("initContainers", spec.get("initContainers") or []), ("containers", containers)):
         for number, container in enumerate(list_):
-            errors += _validate_container(container, f"{path}.{field}[{number}]", volumes=volumes, names=names)
+            errors += validate_container(container, f"{path}.{field}[{number}]", volumes=volumes, names=names)
     policies = ("Always", "OnFailure", "Never")
     if spec.get("restartPolicy") not in policies:
         errors.append(not_supported(f"{path}.restartPolicy", spec.get("restartPolicy"), policies))
@@ -53,7 +55,8 @@ def _volume_names(spec: Object, path: str, errors: list[FieldError]) -> set[str]
     return names
 
 
-def _validate_container(container: Object, path: str, *, volumes: set[str], names: set[str]) -> list[FieldError]:
+def validate_container(container: Object, path: str, *, volumes: set[str], names: set[str]) -> list[FieldError]:
+    """One container; its name joins `names`, those of the pod's other containers."""
     errors: list[FieldError] = []
     name = container.get("name", "")
     if not name:
@@ -98,7 +101,7 @@ def validate_stateful_set(stateful_set: Object) -> list[FieldError]:
     errors += not_negative("spec.ordinals.start", (spec.get("ordinals") or {}).get("start"))
     errors += _validate_selector(spec)
     template = (spec.get("template") or {}).get("spec") or {}
-    claims = [{"name": claim["metadata"].get("name", "")} for claim in spec.get("volumeClaimTemplates") or ()]
+    claims = _claim_volumes(spec, errors)
     replaced = {claim["name"] for claim in claims}
     volumes = [volume for volume in template.get("volumes") or () if volume.get("name") not in replaced] + claims
     path = "spec.template.spec"
@@ -109,6 +112,17 @@ def validate_stateful_set(stateful_set: Object) -> list[FieldError]:
         text = "activeDeadlineSeconds in StatefulSet is not Supported"
         errors.append(forbidden(f"{path}.activeDeadlineSeconds", text))
     return errors
+
+
+def _claim_volumes(spec: Object, errors: list[FieldError]) -> list[Object]:
+    """The volumes that the claim templates make."""
+    claims = []
+    for number, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
+        name = (claim.get("metadata") or {}).get("name", "")
+        if not name:
+            errors.append(required(f"spec.volumeClaimTemplates[{number}].metadata.name", "name is required"))
+        claims.append({"name": name})
+    return claims
 
 
 def validate_stateful_set_update(new: Object, old: Object) -> list[FieldError]:

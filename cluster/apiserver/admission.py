@@ -8,20 +8,21 @@ The plugins stand for the admission controllers and create strategies of the rea
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 from petset.cluster.api.custom_definitions import fill_definition, served_status
 from petset.cluster.api.defaults import fill_defaults
 from petset.cluster.api.fields import invalid
 from petset.cluster.api.kinds import Kind
-from petset.cluster.api.objects import Object, is_terminating
+from petset.cluster.api.objects import Object, fresh_copy, is_terminating
 from petset.cluster.api.quality import quality_of_service
 from petset.cluster.api.times import format_time
 from petset.cluster.api.validation import validate, validate_update
-from petset.cluster.api.volumes import CLAIM_FINALIZER, VOLUME_FINALIZER, class_of, default_class
+from petset.cluster.api.validation_ephemeral import validate_ephemeral_containers
+from petset.cluster.api.volumes import CLAIM_FINALIZER, VOLUME_FINALIZER, class_of, default_class, requested
 from petset.cluster.apiserver.custom_resources import CLEANUP_FINALIZER
 from petset.cluster.apiserver.service_addresses import ServiceAddresses
+from petset.cluster.apiserver.token_mounts import mount_token
 from petset.cluster.clock import Clock
 from petset.cluster.errors import Conflict, Forbidden, NotFound
 from petset.cluster.names import Names
@@ -38,8 +39,12 @@ TOLERATION_SECONDS = 300
 class Admission:
     """Completes and checks objects; reads the store, never writes it."""
 
-    def __init__(self, backend: Backend, *, clock: Clock, names: Names, service_addresses: ServiceAddresses) -> None:
+    def __init__(
+        self, backend: Backend, *,
+        clock: Clock, names: Names, service_addresses: ServiceAddresses, mounts_tokens: bool = False,
+    ) -> None:  # fmt: skip
         self._backend = backend
+        self._mounts_tokens = mounts_tokens
         self._clock = clock
         self._names = names
         self._service_addresses = service_addresses
@@ -82,7 +87,7 @@ class Admission:
         """The object that replaces `old` through the main resource; status stays what it was."""
         self._check_identity(kind, old, new)
         if kind.status:
-            new["status"] = copy.deepcopy(old["status"]) if "status" in old else {}
+            new["status"] = fresh_copy(old["status"]) if "status" in old else {}
             if "status" not in old:
                 del new["status"]
         fill_defaults(kind.rules, new)
@@ -97,12 +102,29 @@ class Admission:
     def for_status_update(self, kind: Kind, old: Object, new: Object) -> Object:
         """The object that replaces `old` through `/status`: only status (and nothing of spec) changes."""
         self._check_identity(kind, old, new)
-        changed = copy.deepcopy(old)
+        changed = fresh_copy(old)
         changed["metadata"]["resourceVersion"] = new["metadata"].get("resourceVersion", "")
         if "status" in new:
             changed["status"] = new["status"]
         else:
             changed.pop("status", None)
+        if kind.rules == "CertificateSigningRequest":
+            self._date_conditions(changed)
+        return changed
+
+    def for_ephemeral_containers(self, kind: Kind, old: Object, new: Object) -> Object:
+        """The pod that replaces `old` through `/ephemeralcontainers`: only those change."""
+        self._check_identity(kind, old, new)
+        changed = fresh_copy(old)
+        changed["metadata"]["resourceVersion"] = new["metadata"].get("resourceVersion", "")
+        changed["spec"]["ephemeralContainers"] = (new.get("spec") or {}).get("ephemeralContainers") or []
+        fill_defaults(kind.rules, changed)
+        if errors := validate_ephemeral_containers(changed, old):
+            raise invalid(kind, old["metadata"]["name"], errors)
+        if not changed["spec"]["ephemeralContainers"]:
+            del changed["spec"]["ephemeralContainers"]
+        if _desired(changed) != _desired(old):
+            changed["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         return changed
 
     def _check_identity(self, kind: Kind, old: Object, new: Object) -> None:
@@ -134,12 +156,15 @@ class Admission:
             )
 
     def _admit_pod(self, pod: Object, old: Object | None) -> None:
-        """ServiceAccount, Priority and DefaultTolerationSeconds; no token volume is mounted (see docs/fidelity.md)."""
+        """ServiceAccount, Priority and DefaultTolerationSeconds."""
         if old is not None:
             return
         spec = pod["spec"]
         spec.setdefault("serviceAccountName", "default")
         spec["serviceAccount"] = spec["serviceAccountName"]
+        if self._mounts_tokens:
+            account = StoreKey("serviceaccounts", pod["metadata"]["namespace"], spec["serviceAccountName"])
+            mount_token(spec, self._backend.get(account), self._names)
         spec.setdefault("priority", 0)
         spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
         tolerations = spec.setdefault("tolerations", [])
@@ -150,18 +175,44 @@ class Admission:
                 )
         pod["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
 
+    def _date_conditions(self, request: Object) -> None:
+        """As the certificates' strategy does for what approvers leave out."""
+        now = format_time(self._clock.now())
+        for each in (request.get("status") or {}).get("conditions") or ():
+            each.setdefault("lastUpdateTime", now)
+            each.setdefault("lastTransitionTime", now)
+
     def _admit_service(self, service: Object, old: Object | None) -> None:
         self._service_addresses.complete(service, old)
 
     def _admit_claim(self, claim: Object, old: Object | None) -> None:
-        """DefaultStorageClass and StorageObjectInUseProtection."""
+        """DefaultStorageClass, StorageObjectInUseProtection and PersistentVolumeClaimResize."""
         if old is not None:
+            self._require_resizable(claim, old)
             return
         _add_finalizer(claim, CLAIM_FINALIZER)
         if class_of(claim) is not None:
             return
         if found := default_class(self._backend.objects("storageclasses.storage.k8s.io")):
             claim["spec"]["storageClassName"] = found["metadata"]["name"]
+
+    def _require_resizable(self, claim: Object, old: Object) -> None:
+        """Raises Forbidden for a claim that asks for more where its class does not allow it (resize/admission.go)."""
+        try:
+            grows = requested(claim) > requested(old)
+        except ValueError:
+            return  # refused by the validation, as what an unbound claim may not do
+        if not grows or (old.get("status") or {}).get("phase") != "Bound":
+            return
+        classes = self._backend.objects("storageclasses.storage.k8s.io")
+        allowing = [each["metadata"]["name"] for each in classes if each.get("allowVolumeExpansion") is True]
+        if class_of(claim) not in allowing:
+            name = claim["metadata"]["name"]
+            raise Forbidden(
+                f'persistentvolumeclaims "{name}" is forbidden: only dynamically provisioned pvc can be resized and '
+                "the storageclass that provisions the pvc must support resize",
+                {"name": name, "kind": "persistentvolumeclaims"},
+            )
 
     def _admit_volume(self, volume: Object, old: Object | None) -> None:
         if old is None:
@@ -171,7 +222,7 @@ class Admission:
         if old is None:
             namespace.setdefault("spec", {})["finalizers"] = ["kubernetes"]
         else:
-            namespace["spec"] = copy.deepcopy(old.get("spec", {}))
+            namespace["spec"] = fresh_copy(old.get("spec", {}))
 
     def _admit_definition(self, definition: Object, old: Object | None) -> None:
         """Names are accepted at once: two definitions cannot share a plural, which is part of their name."""

@@ -14,6 +14,7 @@ from petset.cluster.apiserver.bootstrap import bootstrap
 from petset.cluster.apiserver.custom_resources import CustomRows
 from petset.cluster.apiserver.deletion import Deletion
 from petset.cluster.apiserver.ownership import Ownership
+from petset.cluster.apiserver.service_account_tokens import TokenIssuer
 from petset.cluster.apiserver.service_addresses import ServiceAddresses
 from petset.cluster.apiserver.subresources import Subresources
 from petset.cluster.apiserver.verbs import Verbs
@@ -34,13 +35,20 @@ class Api:
     deletion: Deletion
     subresources: Subresources
     clock: Clock
+    issuer: TokenIssuer | None = None
+    """Who makes the tokens of ServiceAccounts; pods of an API without one are given none."""
 
 
-async def make_api(backend: Backend, *, schemas: Schemas, clock: Clock, names: Names, addresses: AddressPlan) -> Api:
+async def make_api(
+    backend: Backend, *,
+    schemas: Schemas, clock: Clock, names: Names, addresses: AddressPlan, issuer: TokenIssuer | None = None,
+) -> Api:  # fmt: skip
     """Wire the parts and create the objects that every cluster has."""
     registry = Registry(extra=CustomRows(backend))
     service_addresses = ServiceAddresses(backend, addresses)
-    admission = Admission(backend, clock=clock, names=names, service_addresses=service_addresses)
+    admission = Admission(
+        backend, clock=clock, names=names, service_addresses=service_addresses, mounts_tokens=issuer is not None
+    )
     ownership = Ownership(schemas, clock)
     verbs = Verbs(backend, registry=registry, schemas=schemas, admission=admission, ownership=ownership)
     deletion = Deletion(verbs, clock)
@@ -53,4 +61,5 @@ async def make_api(backend: Backend, *, schemas: Schemas, clock: Clock, names: N
         deletion=deletion,
         subresources=Subresources(verbs, deletion, clock),
         clock=clock,
+        issuer=issuer,
     )

@@ -17,6 +17,9 @@ MAX_YAML_VALUES = 200_000
 MAX_BODY_BYTES = 3 * 1024 * 1024
 """The real server's limit on what it decodes; a larger body is answered with 413."""
 
+_LEAST, _MOST = -(2**63), 2**64 - 1
+"""The whole numbers of Go, and of what writes JSON here."""
+
 PATCH_TYPES = {
     "application/json-patch+json": "json",
     "application/merge-patch+json": "merge",
@@ -46,6 +49,14 @@ def parse_body(raw: bytes, content_type: str) -> Any:
         "the body of the request was in an unknown format - accepted media types include: application/json, "
         f"application/yaml, {_PROTOBUF} (got {media_type})"
     )
+
+
+def struct_of(body: Any, name: str) -> dict[str, Any]:
+    """A struct in a body that no schema checks; empty when it is absent. Raises BadRequest."""
+    found = body.get(name) if isinstance(body, dict) else None
+    if found is not None and not isinstance(found, dict):
+        raise BadRequest(f"the body cannot be handled: {name} is not an object")
+    return found or {}
 
 
 def parse_patch(raw: bytes, content_type: str) -> tuple[Any, str]:
@@ -120,7 +131,9 @@ def _as_json(value: Any, budget: list[int], levels: int) -> Any:
         return {_key(key): _as_json(each, budget, levels - 1) for key, each in value.items()}
     if isinstance(value, list):
         return [_as_json(each, budget, levels - 1) for each in value]
-    if value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+    if value is None or isinstance(value, (str, bool)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, int) and _LEAST <= value <= _MOST:
         return value
     raise BadRequest(f"the body is not valid YAML: {type(value).__name__} is no type of JSON")
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-
-from petset.cluster.api.objects import Object
+from petset.cluster.api.objects import Object, fresh_copy
 from petset.cluster.apiserver.options import WriteOptions
 from petset.cluster.apiserver.service_addresses import ServiceAddresses
 from petset.cluster.apiserver.verbs import Verbs
@@ -32,7 +30,7 @@ async def _move_services(verbs: Verbs, addresses: AddressPlan, service_addresses
     fixed = {("default", "kubernetes"): addresses.api_address, ("kube-system", "kube-dns"): addresses.dns_address}
     kind = verbs.registry.of_kind("Service")
     for service in service_addresses.out_of_range():
-        moved = copy.deepcopy(service)
+        moved = fresh_copy(service)
         key = (service["metadata"]["namespace"], service["metadata"]["name"])
         moved["spec"]["clusterIP"] = fixed.get(key) or service_addresses.next_free()
         moved["spec"]["clusterIPs"] = [moved["spec"]["clusterIP"]]

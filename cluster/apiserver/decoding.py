@@ -7,12 +7,11 @@ under `Ignore` silently. `null` counts as absent.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from petset.cluster.api.fields import FieldError, invalid
 from petset.cluster.api.kinds import Kind
-from petset.cluster.api.objects import Object
+from petset.cluster.api.objects import Object, fresh_copy
 from petset.cluster.api.schema import Findings, Schemas, dotted
 from petset.cluster.errors import BadRequest
 
@@ -31,8 +30,6 @@ def decode(
     A `partial` object (an applied configuration) may lack what is required, and is not completed.
     """
     _require_object(kind, obj)
-    if _deeper_than(obj, MAX_DEPTH):
-        raise BadRequest(f"the object is nested deeper than {MAX_DEPTH} levels")
     clean = _settled_nulls(kind, obj)
     clean["apiVersion"], clean["kind"] = kind.api_version, kind.kind
     clean.setdefault("metadata", {})
@@ -52,20 +49,31 @@ def decode(
 
 
 def _settled_nulls(kind: Kind, obj: Object) -> Object:
-    """A deep copy; only custom kinds may hold nulls, where their schema allows them."""
+    """A deep copy; only custom kinds may hold nulls, where their schema allows them. Raises BadRequest if too deep."""
     if not kind.custom:
         clean: Object = without_nulls(obj)
         return clean
-    return {**copy.deepcopy(obj), "metadata": without_nulls(obj.get("metadata") or {})}
+    if _deeper_than(obj, MAX_DEPTH):
+        raise _too_deep()
+    return {**fresh_copy(obj), "metadata": without_nulls(obj.get("metadata") or {})}
 
 
-def without_nulls(value: Any) -> Any:
-    """A deep copy without nulls; other empty values stay, since `emptyDir: {}` means something."""
+def without_nulls(value: Any, levels: int = MAX_DEPTH) -> Any:
+    """A deep copy without nulls; other empty values stay, since `emptyDir: {}` means something.
+
+    Raises BadRequest when there is anything below `levels` levels.
+    """
+    if levels == 0:
+        raise _too_deep()
     if isinstance(value, dict):
-        return {key: without_nulls(each) for key, each in value.items() if each is not None}
+        return {key: without_nulls(each, levels - 1) for key, each in value.items() if each is not None}
     if isinstance(value, list):
-        return [without_nulls(each) for each in value if each is not None]
+        return [without_nulls(each, levels - 1) for each in value if each is not None]
     return value
+
+
+def _too_deep() -> BadRequest:
+    return BadRequest(f"the object is nested deeper than {MAX_DEPTH} levels")
 
 
 def _require_object(kind: Kind, obj: Any) -> None:

@@ -11,11 +11,10 @@ The rules are those of statefulset.md 1.11 and 2.5. Dependents are the garbage c
 from __future__ import annotations
 
 import contextlib
-import copy
 
-from petset.cluster.api.defaults import DEFAULT_GRACE_SECONDS
+from petset.cluster.api.defaults_pods import DEFAULT_GRACE_SECONDS
 from petset.cluster.api.kinds import Kind
-from petset.cluster.api.objects import Object, is_terminating
+from petset.cluster.api.objects import Object, fresh_copy, is_terminating
 from petset.cluster.api.times import format_time, parse_time
 from petset.cluster.apiserver.custom_resources import remaining, rows_of
 from petset.cluster.apiserver.options import DeleteOptions, ListOptions
@@ -89,7 +88,7 @@ class Deletion:
 
     def _marked(self, kind: Kind, obj: Object, options: DeleteOptions) -> Object | None:
         """The object with its deletion marked; None when it may go at once."""
-        marked = copy.deepcopy(obj)
+        marked = fresh_copy(obj)
         meta = marked["metadata"]
         _set_propagation(meta, options.propagation or _default_propagation(kind, meta))
         grace = self._grace_seconds(kind, obj, options)

@@ -15,12 +15,21 @@ AGGREGATED_TYPE = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscov
 VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _STATUS_VERBS = ["get", "patch", "update"]
 _REVIEW_VERBS = ["create"]
+_STREAM_VERBS = ["create", "get"]
 _OTHER_VERBS = {
     "approval": _STATUS_VERBS,
+    "attach": _STREAM_VERBS,
+    "ephemeralcontainers": _STATUS_VERBS,
+    "exec": _STREAM_VERBS,
     "finalize": ["update"],
+    "log": ["get"],
+    "portforward": _STREAM_VERBS,
     "proxy": ["create", "delete", "get", "patch", "update"],
 }
 _OTHER_KINDS = {
+    "attach": ("", "v1", "PodAttachOptions"),
+    "exec": ("", "v1", "PodExecOptions"),
+    "portforward": ("", "v1", "PodPortForwardOptions"),
     "binding": ("", "v1", "Binding"),
     "eviction": ("policy", "v1", "Eviction"),
     "token": ("authentication.k8s.io", "v1", "TokenRequest"),
@@ -87,7 +96,7 @@ def _group(registry: Registry, name: str) -> dict[str, Any]:
 
 
 def _verbs(kind: Kind) -> list[str]:
-    return VERBS if kind.stored else _REVIEW_VERBS
+    return list(kind.verbs) or (VERBS if kind.stored else _REVIEW_VERBS)
 
 
 def _subresources(kind: Kind) -> list[tuple[str, tuple[str, str, str], list[str]]]:

@@ -12,7 +12,6 @@ Taking is guarded by the budget's resourceVersion: two evictions never spend the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +19,7 @@ from petset.cluster.api.budgets import DISRUPTION_ALLOWED, SYNC_FAILED, budgets_
 from petset.cluster.api.kinds import Kind
 from petset.cluster.api.objects import Object, condition, condition_is_true, is_terminating, name_of
 from petset.cluster.api.times import format_time
+from petset.cluster.apiserver.bodies import struct_of
 from petset.cluster.apiserver.deletion import Deletion
 from petset.cluster.apiserver.options import DeleteOptions, ListOptions
 from petset.cluster.apiserver.verbs import MAX_TRIES, Verbs
@@ -42,8 +42,8 @@ class Evictions:
 
     async def evict(self, kind: Kind, namespace: str, name: str, body: Any) -> Object:
         """The pod as it was deleted; `kind` is the row of pods. Raises NotFound, TooManyRequests, Conflict."""
-        eviction = body if isinstance(body, Mapping) else {}
-        if (eviction.get("metadata") or {}).get("name") not in (None, "", name):
+        eviction = body if isinstance(body, dict) else {}
+        if struct_of(eviction, "metadata").get("name") not in (None, "", name):
             raise BadRequest("name in URL does not match name in Eviction object")
         options = DeleteOptions.parse({}, eviction.get("deleteOptions"))
         pod = self._verbs.get(kind, namespace, name)

@@ -4,7 +4,8 @@
                                               └─ proxy subresource ─▶ proxy.py streams it
 
 Every error is a Kubernetes Status; an unexpected one is logged here and answered without its traceback. Bounds: bodies
-of MAX_BODY_BYTES; a watcher that does not read is dropped by the store's bounded queue and must list again.
+of MAX_BODY_BYTES; a watcher that does not read is dropped by the store's bounded queue and must list again; a client
+that does not take its answer is cut off (deliveries.py).
 """
 
 from __future__ import annotations
@@ -24,16 +25,20 @@ from petset.cluster.apiserver.authentication import TokenAuthenticator, User
 from petset.cluster.apiserver.bodies import MAX_BODY_BYTES, parse_body, parse_patch
 from petset.cluster.apiserver.decoding import decode
 from petset.cluster.apiserver.deletion import RETURNS_OBJECT
+from petset.cluster.apiserver.deliveries import WRITE_SECONDS, deliver
+from petset.cluster.apiserver.metrics import GROUP as METRICS_GROUP
+from petset.cluster.apiserver.metrics import Metrics
 from petset.cluster.apiserver.options import DeleteOptions, ListOptions, WatchOptions, WriteOptions, is_true
 from petset.cluster.apiserver.paths import ResourcePath, parse_path
 from petset.cluster.apiserver.pod_streams import SUBRESOURCES as STREAMED
 from petset.cluster.apiserver.pod_streams import PodStreams
 from petset.cluster.apiserver.proxy import PodProxy
 from petset.cluster.apiserver.rendering import form_of, render_list, render_object
-from petset.cluster.apiserver.reviews import Reviews
+from petset.cluster.apiserver.reviews import Reviews, requested_by
 from petset.cluster.apiserver.verbs import Answer
-from petset.cluster.apiserver.watch_stream import WRITE_SECONDS, stream_watch
+from petset.cluster.apiserver.watch_stream import stream_watch
 from petset.cluster.errors import ApiError, BadRequest, InternalError, MethodNotAllowed, NotFound, TooLarge
+from petset.cluster.streaming.takeover import TakenOver
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +51,14 @@ class HttpServer:
 
     def __init__(
         self, api: Api, *,
-        authenticator: TokenAuthenticator, proxy: PodProxy, streams: PodStreams, write_seconds: float = WRITE_SECONDS,
+        authenticator: TokenAuthenticator, proxy: PodProxy, streams: PodStreams, metrics: Metrics,
+        write_seconds: float = WRITE_SECONDS,
     ) -> None:  # fmt: skip
         self._api = api
         self._authenticator = authenticator
         self._proxy = proxy
         self._streams = streams
+        self._metrics = metrics
         self._about = About(api.registry, api.schemas)
         self._reviews = Reviews(authenticator)
         self._write_seconds = write_seconds
@@ -63,13 +70,19 @@ class HttpServer:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
-            return await self._route(request)
+            response = await self._route(request)
+            await deliver(request, response, seconds=self._write_seconds)
+            return response
         except ApiError as error:
             return _status_response(error)
         except web.HTTPRequestEntityTooLarge:
             limit = f"limit is {MAX_BODY_BYTES}"
             return _status_response(TooLarge(f"Request entity too large: {limit}"))
-        except (ConnectionError, asyncio.CancelledError):
+        except ConnectionError:
+            if not request.writer.output_size:
+                raise
+            return TakenOver()  # its answer broke off in the middle: there is nothing more to tell it
+        except asyncio.CancelledError:
             raise
         except Exception:
             # The last line of defence: whatever slipped through is our bug, and no client may see its traceback.
@@ -89,6 +102,8 @@ class HttpServer:
         kind = self._api.registry.at_path(path.group, path.version, path.plural)
         if path.namespace and not kind.namespaced:
             raise NotFound("the server could not find the requested resource")
+        if kind.group == METRICS_GROUP:
+            return await self._measured(request, kind, path)
         if not kind.stored:
             return await self._review(request, kind, path, user)
         if path.subresource == "proxy":
@@ -96,12 +111,12 @@ class HttpServer:
         if path.subresource in STREAMED and kind.kind == "Pod":
             return await self._streams.handle(request, path)
         if not path.name:
-            return await self._collection(request, kind, path)
+            return await self._collection(request, kind, path, user)
         if path.subresource:
             return await self._subresource(request, kind, path)
         return await self._object(request, kind, path)
 
-    async def _collection(self, request: web.Request, kind: Kind, path: ResourcePath) -> web.StreamResponse:
+    async def _collection(self, request: web.Request, kind: Kind, path: ResourcePath, user: User) -> web.StreamResponse:
         match request.method:
             case "GET" if is_true(request.query.get("watch")):
                 options = WatchOptions.parse(request.query)
@@ -117,6 +132,8 @@ class HttpServer:
                     raise BadRequest("an empty namespace may not be set during creation")
                 write_options = _write_options(request)
                 body = await self._body(request)
+                if kind.rules == "CertificateSigningRequest":
+                    body = requested_by(user, body)
                 answer = await self._api.verbs.create(kind, path.namespace, body, write_options)
                 return self._answer(request, kind, answer)
             case "DELETE":
@@ -144,7 +161,7 @@ class HttpServer:
         raise _not_allowed()
 
     async def _write(self, request: web.Request, kind: Kind, path: ResourcePath) -> Answer:
-        """PUT or PATCH of an object or of its status."""
+        """PUT or PATCH of an object, of its status or of its ephemeral containers."""
         verbs, options = self._api.verbs, _write_options(request)
         if request.method == "PUT":
             body = await self._body(request)
@@ -167,6 +184,10 @@ class HttpServer:
             case "status", "GET" if kind.status:
                 return self._answer(request, kind, Answer(self._api.verbs.get(kind, namespace, name)))
             case "status", "PUT" | "PATCH" if kind.status:
+                return self._answer(request, kind, await self._write(request, kind, path))
+            case "ephemeralcontainers", "GET" if kind.kind == "Pod":
+                return self._answer(request, kind, Answer(self._api.verbs.get(kind, namespace, name)))
+            case "ephemeralcontainers", "PUT" | "PATCH" if kind.kind == "Pod":
                 return self._answer(request, kind, await self._write(request, kind, path))
             case "scale", "GET" if kind.scale:
                 return json_response(own.scale(kind, namespace, name))
@@ -195,6 +216,14 @@ class HttpServer:
             case "finalize", "PUT" if kind.kind == "Namespace":
                 return json_response(await own.finalize_namespace(kind, name, await self._body(request)))
         raise NotFound("the server could not find the requested resource")
+
+    async def _measured(self, request: web.Request, kind: Kind, path: ResourcePath) -> web.Response:
+        if request.method != "GET" or path.subresource or is_true(request.query.get("watch")):
+            raise _not_allowed()
+        if path.name:
+            return self._answer(request, kind, Answer(await self._metrics.get(kind, path.namespace, path.name)))
+        listing = await self._metrics.listing(kind, path.namespace, ListOptions.parse(request.query))
+        return self._rendered_list(request, kind, listing)
 
     async def _review(self, request: web.Request, kind: Kind, path: ResourcePath, user: User) -> web.Response:
         if request.method != "POST" or path.name:

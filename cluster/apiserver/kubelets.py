@@ -2,7 +2,8 @@
 
     pod.spec.nodeName ─► Node: status.addresses, daemonEndpoints.kubeletEndpoint ─► https://ADDRESS:PORT/…
 
-`open_stream` gives a connection of frames (streaming/frames.py), `logs` a text that streams. Answers of the kubelet
+`open_stream` gives a connection of frames (streaming/frames.py), `logs` a text that streams, `summary` a node's
+figures. Answers of the kubelet
 that are errors become the error that they are; a kubelet that cannot be reached is Unavailable, in the words of the
 real server's dialer.
 """
@@ -26,6 +27,7 @@ from petset.cluster.streaming.takeover import Refused, Streams, ask, close, conn
 
 PROTOCOL = "petset-frames"
 CONNECT_SECONDS = 10.0
+SUMMARY_SECONDS = 10.0
 
 Query = Sequence[tuple[str, str]]
 
@@ -48,7 +50,7 @@ class Kubelets:
     @asynccontextmanager
     async def open_stream(self, pod: Object, path: Sequence[str], query: Query) -> AsyncIterator[Streams]:
         """A connection of frames; closed at the block's end. Raises ApiError."""
-        host, port = self._endpoint(pod)
+        host, port = self._endpoint(pod["spec"]["nodeName"])
         try:
             streams = await connect(host, port, self._access.tls)
         except OSError as error:
@@ -68,10 +70,24 @@ class Kubelets:
     @asynccontextmanager
     async def logs(self, pod: Object, path: Sequence[str], query: Query) -> AsyncIterator[aiohttp.StreamReader]:
         """A text that streams. Raises ApiError."""
-        host, port = self._endpoint(pod)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        async with self._get(pod["spec"]["nodeName"], _target(path, query), timeout) as answer:
+            yield answer.content
+
+    async def summary(self, node_name: str) -> Object:
+        """What a node and its pods use (kubelet/usage.py). Raises ApiError, aiohttp.ClientError, TimeoutError."""
+        timeout = aiohttp.ClientTimeout(total=SUMMARY_SECONDS, sock_connect=CONNECT_SECONDS)
+        async with self._get(node_name, "/stats/summary", timeout) as answer:
+            found: Object = orjson.loads(await answer.read())
+            return found
+
+    @asynccontextmanager
+    async def _get(
+        self, node_name: str, target: str, timeout: aiohttp.ClientTimeout
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        host, port = self._endpoint(node_name)
         connector = aiohttp.TCPConnector(ssl=self._access.tls, force_close=True)
-        url = f"https://{_authority(host, port)}{_target(path, query)}"
+        url = f"https://{_authority(host, port)}{target}"
         try:
             async with (
                 aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
@@ -79,12 +95,11 @@ class Kubelets:
             ):
                 if answer.status != 200:
                     raise _error_of(await answer.read())
-                yield answer.content
+                yield answer
         except aiohttp.ClientConnectorError as error:
             raise _unreachable(host, port, error.os_error) from error
 
-    def _endpoint(self, pod: Object) -> tuple[str, int]:
-        name = pod["spec"]["nodeName"]
+    def _endpoint(self, name: str) -> tuple[str, int]:
         try:
             status = self._api.verbs.get(self._api.registry.of_kind("Node"), "", name).get("status") or {}
         except NotFound as error:

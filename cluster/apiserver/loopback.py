@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
-from petset.cluster.api.objects import Object, name_of, namespace_of
+from petset.cluster.api.objects import Object, fresh_copy, name_of, namespace_of
 from petset.cluster.apiserver.api import Api
 from petset.cluster.apiserver.options import DeleteOptions, ListOptions, WatchOptions, WriteOptions
 from petset.cluster.apiserver.watch import watching
@@ -42,13 +41,16 @@ class LoopbackClient:
             yield events
 
     async def create(self, obj: Object, *, subresource: str = "", name: str = "") -> Object:
-        body = copy.deepcopy(obj)
+        body = fresh_copy(obj)
         if subresource:
             pods = self._api.registry.of_kind("Pod")
             if subresource == "binding":
                 return await self._api.subresources.bind(pods, namespace_of(obj), name, body)
             if subresource == "eviction":
                 return await self._api.subresources.evict(pods, namespace_of(obj), name, body)
+            if subresource == "token" and self._api.issuer is not None:
+                account = self._api.verbs.get(self._api.registry.of_kind("ServiceAccount"), namespace_of(obj), name)
+                return self._api.issuer.issue(account, body)
             raise NotFound("the server could not find the requested resource")
         kind = self._api.registry.of_kind(obj["kind"])
         return (await self._api.verbs.create(kind, namespace_of(obj), body, _OPTIONS)).object
@@ -59,7 +61,7 @@ class LoopbackClient:
             return await self._api.subresources.finalize_namespace(kind, name_of(obj), obj)
         answer = await self._api.verbs.update(
             kind, namespace_of(obj), name_of(obj),
-            body=copy.deepcopy(obj), options=_OPTIONS, subresource=subresource,
+            body=fresh_copy(obj), options=_OPTIONS, subresource=subresource,
         )  # fmt: skip
         return answer.object
 
@@ -74,7 +76,7 @@ class LoopbackClient:
             )
         answer = await self._api.verbs.patch(
             row, namespace, name,
-            body=copy.deepcopy(body), patch_type=patch_type, options=_OPTIONS, subresource=subresource,
+            body=fresh_copy(body), patch_type=patch_type, options=_OPTIONS, subresource=subresource,
         )  # fmt: skip
         return answer.object
 

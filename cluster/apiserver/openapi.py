@@ -130,6 +130,8 @@ class OpenApi:
         types = _PATCH_TYPES if kind.custom else (*_PATCH_TYPES, _STRATEGIC)
         patch = {each: {"schema": {"type": "object"}} for each in types}
         collection = kind.path("{namespace}" if kind.namespaced else "")
+        if kind.verbs:
+            return [(collection, {"get": operation("list")}), (f"{collection}/{{name}}", {"get": operation("get")})]
         if not kind.stored:
             return [(collection, {"post": operation("post", body)})]
         return [

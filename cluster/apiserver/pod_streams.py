@@ -7,7 +7,7 @@ from aiohttp import web
 
 from petset.cluster.api.objects import Object, name_of, namespace_of
 from petset.cluster.apiserver.api import Api
-from petset.cluster.apiserver.kubelets import KubeletAccess, Kubelets
+from petset.cluster.apiserver.kubelets import Kubelets
 from petset.cluster.apiserver.paths import ResourcePath
 from petset.cluster.apiserver.pod_requests import container_of, log_query, no_log
 from petset.cluster.apiserver.port_forwarding import PortForwarding
@@ -21,9 +21,9 @@ PIECE_BYTES = 64 * 1024
 class PodStreams:
     """Serves them all from the kubelets that the Nodes tell of."""
 
-    def __init__(self, api: Api, access: KubeletAccess) -> None:
+    def __init__(self, api: Api, kubelets: Kubelets) -> None:
         self._api = api
-        self._kubelets = Kubelets(api, access)
+        self._kubelets = kubelets
         self._commands = RemoteCommands(self._kubelets)
         self._forwarding = PortForwarding(self._kubelets)
 

@@ -2,8 +2,9 @@
 
 A service's proxy picks one ready endpoint of the named port, at random as the real server does. Bodies stream both ways
 in bounded pieces, each side as fast as the other takes them. A request for an upgrade (WebSocket, or any other) that
-the pod accepts becomes a plain connection; no certificate of a pod is verified. Redirects are not followed; a Location
-that starts with `/` gets the proxy's own prefix, so that browsers and curl stay inside it.
+the pod accepts becomes a plain connection; no certificate of a pod is verified. Redirects are not followed; a Location,
+and the links of an HTML page that comes plain or gzipped, get the proxy's own prefix, so that browsers and curl stay
+inside it (proxy_links.py).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import asyncio
 import os
 import random
 import ssl
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -24,6 +27,7 @@ from petset.cluster.api.kinds import Kind
 from petset.cluster.api.objects import Object
 from petset.cluster.apiserver.api import Api
 from petset.cluster.apiserver.paths import ResourcePath
+from petset.cluster.apiserver.proxy_links import GzippedLinks, HtmlLinks, link_rewriter
 from petset.cluster.errors import BadRequest, NotFound, Unavailable
 from petset.cluster.streaming.takeover import Refused, TakenOver, ask, close, connect, relay, taken_over
 
@@ -39,6 +43,7 @@ _HOP_BY_HOP = frozenset(
 )  # fmt: skip
 _NOT_UPGRADED = frozenset((hdrs.HOST.lower(), hdrs.AUTHORIZATION.lower()))
 _LENGTHS = _HOP_BY_HOP | {hdrs.CONTENT_LENGTH.lower()}
+_NO_WHOLE_BODY = (204, 206, 304)
 _UNVERIFIED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _UNVERIFIED.check_hostname = False
 _UNVERIFIED.verify_mode = ssl.CERT_NONE
@@ -114,7 +119,7 @@ class PodProxy:
             async with self._session.request(
                 request.method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
             ) as answer:
-                return await _relay(request, answer, prefix)
+                return await _relay(request, answer, link_rewriter(prefix, (answer.url.authority, request.host)))
         except aiohttp.ClientConnectorError as error:
             raise _unreachable(target, error.os_error) from error
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -153,25 +158,53 @@ def _unreachable(target: Target, error: OSError) -> Unavailable:
     return Unavailable(f"error trying to reach service: dial tcp {target.host}:{target.port}: connect: {reason}")
 
 
-async def _relay(request: web.Request, answer: aiohttp.ClientResponse, prefix: str) -> web.StreamResponse:
+async def _relay(
+    request: web.Request, answer: aiohttp.ClientResponse, rewritten: Callable[[str], str]
+) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, reason=answer.reason)
     for name, value in answer.headers.items():
         if name.lower() not in _HOP_BY_HOP:
             response.headers.add(name, value)
-    location = response.headers.get(hdrs.LOCATION, "")
-    if location.startswith("/") and not location.startswith("//"):
-        response.headers[hdrs.LOCATION] = prefix + location
+    if location := response.headers.get(hdrs.LOCATION):
+        response.headers[hdrs.LOCATION] = rewritten(location)
+    page = _page(request, answer, rewritten)
+    if page is not None:
+        response.headers.popall(hdrs.CONTENT_LENGTH, None)
     await response.prepare(request)
     try:
         async for piece in answer.content.iter_chunked(PIECE_BYTES):
-            await response.write(piece)
+            if passing := piece if page is None else page.feed(piece):
+                await response.write(passing)
+        if page is not None:
+            await response.write(page.finish())
+    except zlib.error as error:
+        raise _broken_off(request, error) from error
     except aiohttp.ClientError as error:
-        # The status line is gone already: all that is left is to break the connection, so that the client notices.
-        if request.transport is not None:
-            request.transport.abort()
-        raise ConnectionResetError(str(error)) from error
+        raise _broken_off(request, error) from error
     await response.write_eof()
     return response
+
+
+def _page(
+    request: web.Request, answer: aiohttp.ClientResponse, rewritten: Callable[[str], str]
+) -> HtmlLinks | GzippedLinks | None:
+    """What rewrites the answer's body; None for one that is no page, a part of one, or in an encoding of others."""
+    if answer.content_type != "text/html" or request.method == hdrs.METH_HEAD or answer.status in _NO_WHOLE_BODY:
+        return None
+    links = HtmlLinks(rewritten)
+    match answer.headers.get(hdrs.CONTENT_ENCODING, "").lower():
+        case "" | "identity":
+            return links
+        case "gzip":
+            return GzippedLinks(links)
+    return None
+
+
+def _broken_off(request: web.Request, error: Exception) -> ConnectionResetError:
+    """The status line is gone already: all that is left is to break the connection, so that the client notices."""
+    if request.transport is not None:
+        request.transport.abort()
+    return ConnectionResetError(str(error))
 
 
 def split_name(text: str) -> tuple[str, str, str]:

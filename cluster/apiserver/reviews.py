@@ -1,4 +1,4 @@
-"""Questions that are answered and never stored: who am I, and may I?
+"""Questions that are answered and never stored: who am I, and may I? And requests that must say who makes them.
 
 Every user that the cluster knows may do everything (authentication.py), so the answers are simple: allowed for those,
 denied for everybody else.
@@ -12,6 +12,7 @@ from typing import Any
 from petset.cluster.api.kinds import Kind
 from petset.cluster.api.objects import Object
 from petset.cluster.apiserver.authentication import TokenAuthenticator, User
+from petset.cluster.apiserver.bodies import struct_of
 from petset.cluster.errors import Unauthorized
 
 _EVERYTHING: dict[str, Any] = {
@@ -51,6 +52,13 @@ class Reviews:
         except Unauthorized:
             return {"authenticated": False, "error": "the token is not valid"}
         return {"authenticated": True, "user": _user_info(found)}
+
+
+def requested_by(user: User, body: Any) -> Any:
+    """A CertificateSigningRequest that tells who makes it, whatever it says itself (certificates' strategy.go)."""
+    if not isinstance(body, dict):
+        return body
+    return {**body, "spec": {**struct_of(body, "spec"), **_user_info(user)}}
 
 
 def _user_info(user: User) -> Object:

@@ -1,7 +1,7 @@
 """Tokens of ServiceAccounts (the TokenRequest API): short-lived, signed, and good against this API server only.
 
-A token is a JWT with the claims that Kubernetes puts in, signed with a key that lives as long as the API server's
-process (HS256): restarting it ends them all. Left out: OIDC discovery, bound objects, tokens mounted into pods.
+A token is a JWT with the claims that Kubernetes puts in, signed with the cluster's own key (HS256), so that it stays
+good over restarts of the API server. Left out: OIDC discovery; a token that is bound to a pod says so, and outlives it.
 """
 
 from __future__ import annotations
@@ -42,13 +42,18 @@ class TokenIssuer:
         now = int(self._clock.now())
         namespace, name = namespace_of(account), name_of(account)
         audiences = spec.get("audiences") or [ISSUER]
+        bound = _bound_claim(spec.get("boundObjectRef") or {})
         claims = {
             "aud": audiences,
             "exp": now + seconds,
             "iat": now,
             "nbf": now,
             "iss": ISSUER,
-            "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": name, "uid": uid_of(account)}},
+            "kubernetes.io": {
+                "namespace": namespace,
+                "serviceaccount": {"name": name, "uid": uid_of(account)},
+                **bound,
+            },
             "sub": f"system:serviceaccount:{namespace}:{name}",
         }
         status = {"token": self._signed(claims), "expirationTimestamp": format_time(now + seconds)}
@@ -56,12 +61,12 @@ class TokenIssuer:
         return {**request, "metadata": {"name": name, "namespace": namespace}, "spec": spec, "status": status}
 
     def namespace_and_name(self, token: str) -> tuple[str, str] | None:
-        """Whose token it is; None when it was not made here or has expired."""
+        """Whose token it is; None when it was not made here, not for this API server, or has expired."""
         body, _, signature = token.rpartition(".")
         if not hmac.compare_digest(self._signature(body).encode(), signature.encode()):
             return None
         claims = orjson.loads(_unpacked(body.partition(".")[2]))
-        if claims["exp"] < self._clock.now():
+        if claims["exp"] < self._clock.now() or ISSUER not in claims["aud"]:
             return None
         account = claims["kubernetes.io"]
         return account["namespace"], account["serviceaccount"]["name"]
@@ -72,6 +77,13 @@ class TokenIssuer:
 
     def _signature(self, body: str) -> str:
         return _packed(hmac.new(self._key, body.encode(), hashlib.sha256).digest())
+
+
+def _bound_claim(reference: Object) -> Object:
+    """`{"pod": {"name", "uid"}}` for a token that belongs to a pod; nothing for any other."""
+    if not reference.get("kind"):
+        return {}
+    return {str(reference["kind"]).lower(): {"name": reference.get("name", ""), "uid": reference.get("uid", "")}}
 
 
 def _packed(raw: bytes) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from petset.cluster.api.custom_kinds import ScalePaths
 from petset.cluster.api.json_paths import find, replaced
 from petset.cluster.api.kinds import Kind
-from petset.cluster.api.objects import Object, is_terminating
+from petset.cluster.api.objects import Object, fresh_copy, is_terminating
 from petset.cluster.api.patch import apply_json_patch, apply_merge_patch
 from petset.cluster.api.selectors import workload_selector
 from petset.cluster.api.times import format_time
+from petset.cluster.apiserver.bodies import struct_of
 from petset.cluster.apiserver.deletion import Deletion
 from petset.cluster.apiserver.eviction import Evictions
 from petset.cluster.apiserver.options import WriteOptions
@@ -57,10 +57,9 @@ class Subresources:
 
     async def bind(self, kind: Kind, namespace: str, name: str, body: Any) -> Object:
         """POST binding: the scheduler's decision. Raises Conflict when the pod is bound or going."""
-        target = (body.get("target") or {}).get("name") if isinstance(body, dict) else None
-        if not target:
+        target, wanted_uid = struct_of(body, "target").get("name"), struct_of(body, "metadata").get("uid")
+        if not isinstance(target, str) or not target:
             raise BadRequest('Binding "" is invalid: target.name: Required value')
-        wanted_uid = (body.get("metadata") or {}).get("uid")
         while True:
             pod = self._verbs.get(kind, namespace, name)
             if wanted_uid and wanted_uid != pod["metadata"]["uid"]:
@@ -83,10 +82,12 @@ class Subresources:
 
     async def finalize_namespace(self, kind: Kind, name: str, body: Any) -> Object:
         """PUT finalize: the only way to change `spec.finalizers`; with none left the namespace goes."""
-        finalizers = (body.get("spec") or {}).get("finalizers") or [] if isinstance(body, dict) else []
+        finalizers = struct_of(body, "spec").get("finalizers") or []
+        if not isinstance(finalizers, list) or not all(isinstance(each, str) for each in finalizers):
+            raise BadRequest("the body cannot be handled: spec.finalizers is not a list of names")
         while True:
             old = self._verbs.get(kind, "", name)
-            new = copy.deepcopy(old)
+            new = fresh_copy(old)
             new["spec"] = {**(old.get("spec") or {}), "finalizers": finalizers}
             if not finalizers:
                 del new["spec"]["finalizers"]
@@ -96,7 +97,7 @@ class Subresources:
                 continue
 
     def _bound(self, pod: Object, node: str) -> Object:
-        bound = copy.deepcopy(pod)
+        bound = fresh_copy(pod)
         bound["spec"]["nodeName"] = node
         status = bound.setdefault("status", {})
         kept = [each for each in status.get("conditions") or [] if each["type"] != "PodScheduled"]
@@ -141,9 +142,9 @@ def scale_of(kind: Kind, obj: Object) -> Object:
 
 
 def _scaled(kind: Kind, old: Object, scale: Any) -> Object:
-    replicas = (scale.get("spec") or {}).get("replicas", 0) if isinstance(scale, dict) else None
+    replicas = struct_of(scale, "spec").get("replicas", 0) if isinstance(scale, dict) else None
     if not isinstance(replicas, int) or isinstance(replicas, bool):
         raise BadRequest('Scale in version "v1" cannot be handled as a Scale: spec.replicas must be a whole number')
-    new = copy.deepcopy(replaced(old, _paths(kind).replicas, replicas))
-    new["metadata"]["resourceVersion"] = (scale.get("metadata") or {}).get("resourceVersion") or ""
+    new = fresh_copy(replaced(old, _paths(kind).replicas, replicas))
+    new["metadata"]["resourceVersion"] = struct_of(scale, "metadata").get("resourceVersion") or ""
     return new

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,10 +20,11 @@ import orjson
 
 from petset.cluster.api.apply import Owner
 from petset.cluster.api.kinds import Kind, Registry
-from petset.cluster.api.objects import Object, is_terminating
+from petset.cluster.api.objects import Object, fresh_copy, is_terminating
 from petset.cluster.api.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
 from petset.cluster.api.schema import Schemas
 from petset.cluster.api.selectors import parse_field_selector, parse_label_selector
+from petset.cluster.api.validation_ephemeral import EPHEMERAL_CONTAINERS
 from petset.cluster.api.versions import in_version
 from petset.cluster.apiserver.admission import Admission
 from petset.cluster.apiserver.custom_resources import DEFINITIONS, refuse_ended, remaining, without_cleanup
@@ -139,7 +139,7 @@ class Verbs:
         if kind.namespaced:
             clean["metadata"]["namespace"] = namespace
         obj = await self.modify(
-            kind, namespace, name, lambda _: copy.deepcopy(clean), subresource=subresource, options=options
+            kind, namespace, name, lambda _: fresh_copy(clean), subresource=subresource, options=options
         )
         return Answer(obj, warnings=warnings)
 
@@ -243,7 +243,7 @@ class Verbs:
 
     async def _create_applied(self, kind: Kind, namespace: str, configuration: Object, options: WriteOptions) -> Answer:
         owners = self.ownership.of_applied(kind, configuration, options=options)
-        return await self.create(kind, namespace, copy.deepcopy(configuration), options, owners=owners)
+        return await self.create(kind, namespace, fresh_copy(configuration), options, owners=owners)
 
     async def replace(self, kind: Kind, old: Object, new: Object) -> Object:
         """Store `new` in place of exactly `old`, without admission. Raises Conflict when `old` has changed."""
@@ -252,7 +252,7 @@ class Verbs:
     async def remove(self, kind: Kind, obj: Object) -> Object:
         """Remove exactly `obj` from the store. Raises Conflict when it has changed."""
         key = StoreKey(kind.stored_as, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-        last = copy.deepcopy(_in_storage(kind, obj))
+        last = fresh_copy(_in_storage(kind, obj))
         gone = await self.backend.delete(key, last, expected=int(obj["metadata"]["resourceVersion"]))
         await self.finish_definition(kind)
         return in_version(gone, kind.api_version)
@@ -260,6 +260,8 @@ class Verbs:
     def _admit(self, kind: Kind, old: Object, new: Object, subresource: str) -> Object:
         if subresource == "status":
             return self.admission.for_status_update(kind, old, new)
+        if subresource == EPHEMERAL_CONTAINERS:
+            return self.admission.for_ephemeral_containers(kind, old, new)
         if subresource:
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
         return self.admission.for_update(kind, old, new)

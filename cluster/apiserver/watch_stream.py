@@ -1,7 +1,7 @@
 """A watch on the wire: one JSON event per line, until the client leaves, its time is up or history is lost.
 
-A client that does not read is cut off: the kernel's buffers fill, then a write waits, and after WRITE_SECONDS the
-connection is ended. Meanwhile its changes wait in the store's bounded queue, so that it delays nobody.
+A client that does not read is cut off (deliveries.py). Meanwhile its changes wait in the store's bounded queue, so that
+it delays nobody.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ from aiohttp import web
 
 from petset.cluster.api.kinds import Kind
 from petset.cluster.apiserver.api import Api
+from petset.cluster.apiserver.deliveries import delivered
 from petset.cluster.apiserver.options import WatchOptions
 from petset.cluster.apiserver.rendering import form_of, render_event
 from petset.cluster.apiserver.watch import watching
 from petset.cluster.errors import Expired
-
-WRITE_SECONDS = 30.0
-"""How long one event may wait for a client to take it."""
 
 
 async def stream_watch(
@@ -36,29 +34,18 @@ async def stream_watch(
                 async for event in events:
                     now = api.clock.now()
                     shown = render_event(kind, event, form=form, include=include, now=now, first=first)
-                    if not await _written(request, response, shown, write_seconds):
+                    if not await delivered(request, response.write(_line(shown)), seconds=write_seconds):
                         return response
                     first = first and event.type == "BOOKMARK"
     except TimeoutError:
         pass
     except Expired as error:
         await response.prepare(request)
-        await _written(request, response, {"type": "ERROR", "object": error.to_status()}, write_seconds)
+        line = _line({"type": "ERROR", "object": error.to_status()})
+        await delivered(request, response.write(line), seconds=write_seconds)
     await response.write_eof()
     return response
 
 
-async def _written(request: web.Request, response: web.StreamResponse, event: object, seconds: float) -> bool:
-    """Send one event; False when the client would not take it, and is gone now."""
-    writing = asyncio.ensure_future(response.write(orjson.dumps(event) + b"\n"))
-    try:
-        done, _ = await asyncio.wait({writing}, timeout=seconds)
-    finally:
-        if not writing.done():
-            writing.cancel()
-    if done:
-        writing.result()
-        return True
-    if request.transport is not None:
-        request.transport.abort()
-    return False
+def _line(event: object) -> bytes:
+    return orjson.dumps(event) + b"\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,8 +16,9 @@ from petset.cluster.api.schema import load_schemas
 from petset.cluster.apiserver.api import Api, make_api
 from petset.cluster.apiserver.authentication import TokenAuthenticator, User
 from petset.cluster.apiserver.http_server import HttpServer
-from petset.cluster.apiserver.kubelets import KubeletAccess
+from petset.cluster.apiserver.kubelets import KubeletAccess, Kubelets
 from petset.cluster.apiserver.loopback import LoopbackClient
+from petset.cluster.apiserver.metrics import Metrics
 from petset.cluster.apiserver.own_endpoints import publish_own_endpoints
 from petset.cluster.apiserver.pod_streams import PodStreams
 from petset.cluster.apiserver.proxy import PodProxy
@@ -30,14 +30,22 @@ from petset.cluster.store.sqlite import SqliteBackend
 
 BACKLOG = 512
 SHUTDOWN_SECONDS = 1.0
+KEEP_ALIVE_SECONDS = 15
 """How long the API server lets open requests end when it stops; watches never do."""
 
 
 async def run_api_server(settings: ClusterSettings, listener: socket.socket, ready: asyncio.Event) -> None:
     """Serve the API on a listening socket, its store in the cluster's folder."""
+    clock = SystemClock()
+    issuer = TokenIssuer(pki.service_account_key(settings.folder), clock)
     async with SqliteBackend.open(settings.folder.store) as backend:
         api = await make_api(
-            backend, schemas=load_schemas(), clock=SystemClock(), names=system_names(), addresses=settings.addresses
+            backend,
+            schemas=load_schemas(),
+            clock=clock,
+            names=system_names(),
+            addresses=settings.addresses,
+            issuer=issuer,
         )
         await publish_own_endpoints(LoopbackClient(api), *settings.component_endpoint)
         with ExitStack() as inside:
@@ -58,14 +66,26 @@ async def serve_api(
     identities = pki.read_identities(settings.folder)
     authenticator = TokenAuthenticator(
         {token: User(who.user, who.groups) for token, who in identities.items()},
-        TokenIssuer(secrets.token_bytes(32), api.clock),
+        api.issuer or TokenIssuer(pki.service_account_key(settings.folder), api.clock),
     )
     connector = aiohttp.TCPConnector(limit=0, ssl=False)
     async with PodProxy(api, connector=connector, source=random.SystemRandom()) as proxy:
         token = pki.token_of(settings.folder, pki.KUBELET_CLIENT)
-        streams = PodStreams(api, KubeletAccess(token, pki.client_context(settings.folder)))
-        server = HttpServer(api, authenticator=authenticator, proxy=proxy, streams=streams)
+        kubelets = Kubelets(api, KubeletAccess(token, pki.client_context(settings.folder)))
+        server = HttpServer(
+            api,
+            authenticator=authenticator,
+            proxy=proxy,
+            streams=PodStreams(api, kubelets),
+            metrics=Metrics(api, kubelets),
+        )
         await _serve(server.application(), [listener, *further], settings, ready)
+
+
+def _notice_silent_peers(listener: socket.socket) -> None:
+    """Connections whose peer vanished without a word end after two minutes and a half; net.Listen's options, in Go."""
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_ALIVE_SECONDS)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_ALIVE_SECONDS)
 
 
 async def _serve(
@@ -81,6 +101,7 @@ async def _serve(
     try:
         context = pki.server_context(settings.folder)
         for listener in listeners:
+            _notice_silent_peers(listener)
             await web.SockSite(runner, listener, ssl_context=context).start()
         ready.set()
         await asyncio.Event().wait()

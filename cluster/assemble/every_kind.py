@@ -20,6 +20,7 @@ from petset.cluster.clock import Clock
 from petset.cluster.control.client import Client
 from petset.cluster.control.controller import Controller
 from petset.cluster.control.informer import Informer
+from petset.cluster.control.watch_troubles import WatchTroubles
 
 MakeControllers = Callable[[tuple[Kind, ...]], tuple[Controller, ...]]
 """From the custom kinds there are to all controllers."""
@@ -49,11 +50,12 @@ class CustomRows:
 
 
 async def run_over_every_kind(
-    client: Client, clock: Clock, make: MakeControllers, *, known: CustomRows, ready: asyncio.Event
-) -> None:
+    client: Client, clock: Clock, make: MakeControllers, *, known: CustomRows, ready: asyncio.Event,
+    troubles: WatchTroubles | None = None,
+) -> None:  # fmt: skip
     """Run all controllers until cancelled; `ready` is set when their caches are filled for the first time.
 
-    `known` should be what `client` finds custom kinds by.
+    `known` should be what `client` finds custom kinds by; `troubles` are the controllers' watches'.
     """
     definitions, changed = Informer(client, "CustomResourceDefinition"), asyncio.Event()
     definitions.subscribe(lambda old, new: changed.set())
@@ -62,7 +64,7 @@ async def run_over_every_kind(
         await definitions.synced.wait()
         known.learn(definitions.index)
         while True:
-            manager = ControllerManager(client, clock, make(known.rows))
+            manager = ControllerManager(client, clock, make(known.rows), troubles)
             running = {
                 tasks.create_task(manager.run(), name="controller manager"),
                 tasks.create_task(_tell(manager, ready), name="controllers are ready"),

@@ -8,35 +8,43 @@ from petset.cluster import pki
 from petset.cluster.api.release import RELEASE
 from petset.cluster.assemble.client import http_client
 from petset.cluster.assemble.network import node_network
-from petset.cluster.clock import SystemClock
+from petset.cluster.clock import Clock, SystemClock
+from petset.cluster.control.watch_troubles import TroubledClient, WatchTroubles
 from petset.cluster.kubelet.agent import Kubelet
 from petset.cluster.kubelet.config import KubeletConfig, NodeIdentity
 from petset.cluster.kubelet.prober import network_prober
 from petset.cluster.kubelet.runtime import Runtime
 from petset.cluster.kubelet.server import KubeletServer, kubelet_listener, serving_kubelet
+from petset.cluster.kubelet.usage_meter import UsageMeter
 from petset.cluster.network.addresses import AddressPlan
 from petset.cluster.settings import ClusterSettings
 
 
-async def run_kubelet(settings: ClusterSettings, node_name: str, runtime: Runtime, ready: asyncio.Event) -> None:
-    """Run one node's kubelet over its machine's runtime."""
+async def run_kubelet(
+    settings: ClusterSettings, node_name: str, runtime: Runtime, ready: asyncio.Event, *,
+    clock: Clock | None = None, troubles: WatchTroubles | None = None,
+) -> None:  # fmt: skip
+    """Run one node's kubelet over its machine's runtime; `clock` is what it takes for the time."""
+    clock = clock or SystemClock()
     number = settings.node_names.index(node_name) + 1
     network = node_network(settings, number)
     listener = kubelet_listener(network)
-    server = KubeletServer(runtime, network, token=pki.token_of(settings.folder, pki.KUBELET_CLIENT))
+    meter = UsageMeter(node_name, runtime, clock)
+    server = KubeletServer(runtime, network, meter, token=pki.token_of(settings.folder, pki.KUBELET_CLIENT))
     async with (
         serving_kubelet(server, listener, pki.kubelet_context(settings.folder, node_name)),
         http_client(settings, pki.node_user(node_name), network) as client,
         network_prober(network) as prober,
         asyncio.TaskGroup() as tasks,
     ):
+        config = kubelet_config(settings.addresses, settings.dns_port, kubelet_port=listener.getsockname()[1])
         kubelet = Kubelet(
             node_identity(settings.name, settings.addresses, number),
-            kubelet_config(settings.addresses, settings.dns_port, kubelet_port=listener.getsockname()[1]),
-            client=client,
+            config.at_scale(settings.time_scale),
+            client=TroubledClient(client, troubles) if troubles else client,
             runtime=runtime,
             prober=prober,
-            clock=SystemClock(),
+            clock=clock,
         )
         tasks.create_task(kubelet.run(), name=f"kubelet {node_name}")
         ready.set()

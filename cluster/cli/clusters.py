@@ -34,6 +34,7 @@ class Overview:
     port: int
     version: str
     age_seconds: float
+    time_scale: float = 1.0
 
 
 def existing_cluster(home: Path, name: str) -> ClusterFolder:
@@ -77,7 +78,8 @@ def overview(folder: ClusterFolder, now_seconds: float) -> Overview:
             reader.close()
         except NoAnswer:
             pass  # on its way up or down
-    return Overview(settings.name, status, nodes, settings.port, version, now_seconds - _born(folder))
+    age_seconds = now_seconds - _born(folder)
+    return Overview(settings.name, status, nodes, settings.port, version, age_seconds, settings.time_scale)
 
 
 def stop(folder: ClusterFolder, note: Callable[[str], None]) -> bool:

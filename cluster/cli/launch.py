@@ -64,7 +64,7 @@ class Launch:
                 stdout=errors,
                 stderr=errors,
                 cwd="/",
-                env=_environment(),
+                env=cluster_environment(),
                 start_new_session=True,
             )
         return cls(process, ours, errors)
@@ -120,7 +120,7 @@ class Launch:
         return LaunchFailed(f"the supervisor ended with status {status}" + (f": {lines[-1]}" if lines else ""))
 
 
-def _environment() -> dict[str, str]:
+def cluster_environment() -> dict[str, str]:
     """This process's environment; a petset that runs from its source tree, not installed, is put on the path."""
     environment = dict(os.environ)
     try:

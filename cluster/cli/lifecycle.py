@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from petset.cluster.cli.bring_up import Running, UpOptions, running_cluster
+from petset.cluster.cli.catalogue import take_images_for_start
 from petset.cluster.cli.clusters import ClusterError, all_clusters, existing_cluster, overview, purge, stop
 from petset.cluster.cli.errors import one_line_errors, sigterm_like_ctrl_c
 from petset.cluster.cli.launch import ClusterStopped
-from petset.cluster.settings import NETWORKS, petset_home
+from petset.cluster.settings import DNS_LOOPS, NETWORKS, ClusterSettings, petset_home
 
 DEFAULT_NAME = "petset"
 
@@ -28,9 +30,34 @@ _SETTINGS = (
         "--dns-negative-ttl", "dns_negative_ttl_seconds", type=int, help="The same of 'no such name' (as --dns-ttl)."
     ),
     click.option(
+        "--dns-cache", "dns_cache_seconds", type=int, help="Seconds that DNS keeps answers that have changed (0)."
+    ),
+    click.option(
         "--dns-upstream",
         "dns_upstreams",
         help="Who answers for names outside of the cluster: 192.0.2.1,192.0.2.2:5353, or `host` ('': nobody).",
+    ),
+    click.option(
+        "--fence/--no-fence",
+        default=None,
+        help="Take network disks away from nodes that went silent before others get them (off, as in Kubernetes).",
+    ),
+    click.option(
+        "--time-scale",
+        type=float,
+        help="How much shorter the long times of nodes and restarts are: grace, tolerations, back-off (1).",
+    ),
+    click.option(
+        "--disk-faults/--no-disk-faults",
+        default=None,
+        help="Let volumes be troubled (chaos); each write of a program to a file costs more then (off).",
+    ),
+    click.option(
+        "--local-disks",
+        help="Provisioners whose volumes stay on one node, as patterns: 'rancher.io/*,*hostpath*' ('': the usual).",
+    ),
+    click.option(
+        "--dns-loop", type=click.Choice(DNS_LOOPS), help="How DNS takes packets: one by one (portable), in batches."
     ),
 )
 """What `up` may change of a cluster's settings: each option is named after its field of ClusterSettings."""
@@ -50,12 +77,20 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice(["auto", *NETWORKS]),
     help="How nodes and pods are connected; `petset doctor` says what this machine allows.",
 )
+@click.option(
+    "--images",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Add the images of a catalogue file (repeatable; the cluster keeps them).",
+)
 @_settings
-def up(name: str, detach: bool, network: str | None, **changes: object) -> None:
+def up(name: str, detach: bool, network: str | None, images: tuple[Path, ...], **changes: object) -> None:
     """Bring a cluster up, and keep it up until Ctrl-C. What is not given stays as it was."""
     options = UpOptions(changes, network)
     started = time.monotonic()
     with one_line_errors(), sigterm_like_ctrl_c():
+        take_images_for_start(ClusterSettings(name, str(petset_home(os.environ))).folder, images)
         try:
             with running_cluster(petset_home(os.environ), name, options, _progress) as cluster:
                 _announce(cluster, time.monotonic() - started)
@@ -94,6 +129,7 @@ def list_clusters() -> None:
     from rich.table import Table
 
     table = Table("NAME", "STATUS", "NODES", "PORT", "VERSION", "AGE", box=None, pad_edge=False)
+    notes: list[str] = []
     for folder in all_clusters(petset_home(os.environ)):
         try:
             found = overview(folder, time.time())
@@ -104,7 +140,11 @@ def list_clusters() -> None:
         table.add_row(
             found.name, found.status, found.nodes, str(found.port), found.version, short_age(found.age_seconds)
         )
+        if found.time_scale != 1:
+            notes.append(f"{found.name}: long times of nodes and restarts are {found.time_scale:g} times shorter")
     Console(soft_wrap=True).print(table)
+    for note in notes:
+        click.echo(note)
 
 
 @click.command()

@@ -37,8 +37,10 @@ def watch_cluster(console: Console, launch: Launch, settings: ClusterSettings) -
 def summary(settings: ClusterSettings) -> str:
     """How to reach a cluster that is up."""
     nodes = "1 node" if settings.node_count == 1 else f"{settings.node_count} nodes"
+    scale = "" if settings.time_scale == 1 else f" (long times {settings.time_scale:g} times shorter)"
     return (
-        f"cluster {settings.name}: {nodes} Ready at {settings.server}; export KUBECONFIG={settings.folder.kubeconfig}"
+        f"cluster {settings.name}: {nodes} Ready at {settings.server}{scale};"
+        f" export KUBECONFIG={settings.folder.kubeconfig}"
     )
 
 

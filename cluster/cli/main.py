@@ -1,6 +1,9 @@
 """The `petset` command: clusters come up, are listed, and go down.
 
     lifecycle.py   up, down, ls, kubeconfig        a family of commands per file, collected here
+    chaos.py       chaos inject, heal, ls, faults
+    chaos_run.py   chaos run, experiments
+    image.py       image add, ls, rm
 
 Commands speak HTTP to a running cluster and signal its supervisor; they never load Ray or the cluster's components.
 A mistake of the user ends a command with one line that says what to do, and exit status 1 (2 for wrong usage).
@@ -13,7 +16,7 @@ import sys
 import click
 
 import petset
-from petset.cluster.cli import lifecycle
+from petset.cluster.cli import chaos, chaos_run, image, lifecycle
 from petset.cluster.cli.errors import one_line_errors, sigterm_like_ctrl_c
 
 
@@ -53,5 +56,17 @@ def version() -> None:
     click.echo(f"petset {petset.__version__}")
 
 
-for _command in (lifecycle.up, lifecycle.down, lifecycle.list_clusters, lifecycle.kubeconfig, demo, doctor, version):
+for _command in (
+    lifecycle.up,
+    lifecycle.down,
+    lifecycle.list_clusters,
+    lifecycle.kubeconfig,
+    chaos.chaos,
+    image.image,
+    demo,
+    doctor,
+    version,
+):
     main.add_command(_command)
+for _command in (chaos_run.run_experiments, chaos_run.experiments):
+    chaos.chaos.add_command(_command)

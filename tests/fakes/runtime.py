@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from signal import SIGKILL, SIGTERM
 from typing import Any
@@ -28,15 +29,20 @@ from petset.cluster.api.cri import (
     Image,
     ImageNotFound,
     LogRequest,
+    MachineUsage,
+    ProcessUsage,
     RuntimeFailure,
     SandboxSpec,
     SandboxStatus,
     StreamRequest,
+    Volume,
 )
 from petset.cluster.clock import Clock
 from petset.cluster.errors import NotFound, Unavailable
 from petset.cluster.network.addresses import PodAddresses, loopback_plan
 from petset.cluster.streaming.frames import STDOUT, exited, frame, succeeded
+
+MEBIBYTE = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,10 @@ class FakeRuntime:
         self.programs: dict[str, Program] = {}
         self.commands: dict[tuple[str, ...], Command] = {}
         self.unknown_images: set[str] = set()
+        self.stored: dict[str, int] = {}
+        """How many bytes the emptyDirs of a name hold, in every pod."""
+        self.busy: dict[str, float] = {}
+        """How many CPUs a container of an image keeps busy; each has 1 MiB of memory."""
         self.failures: dict[str, list[Exception]] = defaultdict(list)
         self.silent = False
         """The machine does not answer: every call fails."""
@@ -137,9 +147,26 @@ class FakeRuntime:
                 name=spec.name,
                 ip=address,
                 created_at=self._clock.now(),
+                volumes=spec.persistent_volumes,
             )
             self.sandbox_specs[spec.uid] = spec
         return self._status(spec.uid)
+
+    async def update_volumes(self, sandbox_uid: str, volumes: tuple[Volume, ...]) -> None:
+        await self._enter("update_volumes")
+        if sandbox_uid not in self._sandboxes:
+            raise RuntimeFailure(f"no sandbox {sandbox_uid}")
+        fresh = {volume.name: volume for volume in volumes}
+        spec = self.sandbox_specs[sandbox_uid]
+        self.sandbox_specs[sandbox_uid] = replace(
+            spec, volumes=tuple(fresh.get(volume.name, volume) for volume in spec.volumes)
+        )
+
+    async def volume_bytes(self, sandbox_uid: str, names: tuple[str, ...]) -> Mapping[str, int]:
+        await self._enter("volume_bytes")
+        if sandbox_uid not in self._sandboxes:
+            raise RuntimeFailure(f"no sandbox {sandbox_uid}")
+        return {name: self.stored.get(name, 0) for name in names}
 
     async def start_container(self, sandbox_uid: str, spec: ContainerSpec) -> ContainerStatus:
         await self._enter("start_container")
@@ -204,6 +231,15 @@ class FakeRuntime:
         while seen == self._changes:
             await self._changed.wait()
         return self._changes
+
+    async def measure(self) -> MachineUsage:
+        await self._enter("measure")
+        now = self._clock.now()
+        running = [each for each in self._containers.values() if each.state == "running"]
+        seconds = {each.id: (now - each.started_at) * self.busy.get(each.image, 0.0) for each in running}
+        containers = {container_id: ProcessUsage(each, MEBIBYTE) for container_id, each in seconds.items()}
+        cpu_seconds = sum(each.cpu_seconds for each in containers.values())
+        return MachineUsage(now, ProcessUsage(cpu_seconds, len(running) * MEBIBYTE), containers)
 
     async def run_command(self, container_id: str, command: tuple[str, ...], timeout_seconds: float) -> ExecResult:
         await self._enter("run_command")
@@ -298,13 +334,14 @@ class FakeProber:
     """Answers probes: by default every pod answers 200 and accepts connections.
 
     `statuses` maps a URL to a status code; `refused` holds URLs and `host:port` that nobody answers; `seconds` maps
-    a URL to the time that its answer takes.
+    a URL to the time that its answer takes; `services` says what (`host:port`, gRPC service) answers, else SERVING.
     """
 
     def __init__(self) -> None:
         self.statuses: dict[str, int] = {}
         self.refused: set[str] = set()
         self.seconds: dict[str, float] = {}
+        self.services: dict[tuple[str, str], tuple[int, str]] = {}
         self.requests: list[tuple[str, dict[str, str]]] = []
 
     async def http_get(self, url: str, headers: dict[str, str], timeout_seconds: float) -> tuple[int, str]:
@@ -320,3 +357,7 @@ class FakeProber:
             await asyncio.sleep(self.seconds.get(f"{host}:{port}", 0.0))
         if f"{host}:{port}" in self.refused:
             raise ConnectionRefusedError(f"connect to {host}:{port} refused")
+
+    async def grpc_health(self, host: str, port: int, service: str, timeout_seconds: float) -> tuple[int, str]:
+        await self.tcp_connect(host, port, timeout_seconds)
+        return self.services.get((f"{host}:{port}", service), (0, "SERVING"))

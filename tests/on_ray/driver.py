@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,11 +46,12 @@ def eventually(look: Callable[[], _Answer | None], what: str, seconds: float = W
 class Driver:
     """The `petset` command with a home of its own, as this user or as one without privileges.
 
-    Clusters are brought up on `network` unless the command says otherwise.
+    Clusters are brought up on `network` unless the command says otherwise: PETSET_TESTS_NETWORK=namespaces runs all
+    tests of this folder there.
     """
 
     home: Path
-    network: str = "loopback"
+    network: str = os.environ.get("PETSET_TESTS_NETWORK", "loopback")
     unprivileged: bool = False
 
     def command(self, *arguments: str) -> list[str]:
@@ -112,13 +113,32 @@ class RealCluster:
         return [self.supervisor, *self.supervisor.children(recursive=True)]
 
     def actor_pid(self, name: str) -> int:
-        """The process of the actor's newest life, as the supervisor logged it; 0 before the first."""
+        """The process of the actor's newest life, as the supervisor logged it; 0 before the first.
+
+        In namespaces: the process on the host that has this number in there; 0 also when it has ended.
+        """
         log = (self.folder.log / "supervisor.log").read_text()
         found = re.findall(rf"INFO petset\.actors\.keeper: {name} is ready, process (\d+)", log)
-        return int(found[-1]) if found else 0
+        number = int(found[-1]) if found else 0
+        return self._on_host(number) if number and self.folder.read_settings().has_namespaces else number
+
+    def _on_host(self, inside_pid: int) -> int:
+        for process in self.processes():
+            with suppress(OSError):
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                if status.partition("NSpid:")[2].split("\n")[0].split() == [str(process.pid), str(inside_pid)]:
+                    return process.pid
+        return 0
 
     def request(self, path: str, body: dict[str, Any] | None = None, *, method: str = "") -> dict[str, Any]:
         """GET, or POST with a body, or `method`, as the administrator."""
+        answer: dict[str, Any] = json.loads(self.text(path, body, method=method))
+        return answer
+
+    def text(
+        self, path: str, body: dict[str, Any] | None = None, *, method: str = "", timeout_seconds: float = 10.0
+    ) -> str:
+        """The same, of an answer that need not be JSON."""
         settings = self.folder.read_settings()
         request = urllib.request.Request(
             settings.server + path,
@@ -130,9 +150,8 @@ class RealCluster:
             },
         )
         context: ssl.SSLContext = client_context(self.folder)
-        with urllib.request.urlopen(request, context=context, timeout=10) as response:
-            answer: dict[str, Any] = json.load(response)
-            return answer
+        with urllib.request.urlopen(request, context=context, timeout=timeout_seconds) as response:
+            return str(response.read().decode())
 
     def kill(self, process_name: str) -> None:
         """SIGKILL for the one process of that name below the supervisor."""

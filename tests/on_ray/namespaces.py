@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
-from tests.on_ray.driver import RealCluster
+from tests.on_ray.driver import Driver, RealCluster
+from tests.unprivileged import NOBODY
+
+USERS = ["as this user", "unprivileged"]
 
 _FAULT = """
 import sys
@@ -24,6 +31,16 @@ from petset.cluster.network import syscalls
 with syscalls.visiting(f"{sys.argv[1]}/node-{sys.argv[2]}"):
     print(sum(name.startswith("pod") and name != "pods" for _, name in socket.if_nameindex()))
 """
+
+
+@contextmanager
+def driver_of(user: str) -> Iterator[Driver]:
+    """The command with a home of its own, as one of USERS; clusters are brought up in namespaces."""
+    with tempfile.TemporaryDirectory() as folder:
+        unprivileged = user == "unprivileged" and os.geteuid() == 0
+        if unprivileged:
+            os.chown(folder, NOBODY, NOBODY)
+        yield Driver(Path(folder), "namespaces", unprivileged)
 
 
 def init_of(cluster: RealCluster) -> psutil.Process:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import psutil
 import pytest
 
-from tests.on_ray.driver import RealCluster, eventually
+from tests.on_ray.driver import RealCluster, assert_all_end, eventually
+from tests.on_ray.families import FAMILY, container_of, family_of, make_pod
 
 
 def kill_actor(cluster: RealCluster, name: str) -> None:
@@ -17,26 +19,6 @@ def kill_actor(cluster: RealCluster, name: str) -> None:
     before = cluster.actor_pid(name)
     os.kill(before, signal.SIGKILL)
     eventually(lambda: cluster.actor_pid(name) not in (0, before), f"another {name} is ready")
-
-
-def make_pod(cluster: RealCluster, name: str, node: str) -> None:
-    container = {"name": "kubia", "image": "luksa/kubia-pet", "ports": [{"containerPort": 8080}]}
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": {"nodeName": node, "containers": [container]},
-    }
-    cluster.request("/api/v1/namespaces/default/pods", pod)
-
-
-def container_of(cluster: RealCluster, pod: str) -> dict[str, Any]:
-    """The status of the pod's container once it runs, else nothing."""
-    status = cluster.request(f"/api/v1/namespaces/default/pods/{pod}")["status"]
-    for container in status.get("containerStatuses") or []:
-        if "running" in container["state"] and container["ready"]:
-            return {"restarts": container["restartCount"], "id": container["containerID"]}
-    return {}
 
 
 def processes_of_pod(cluster: RealCluster, pod: str) -> list[int]:
@@ -67,11 +49,36 @@ def test_pods_outlive_their_kubelet_and_the_next_one_adopts_them(shared: RealClu
     assert eventually(lambda: container_of(shared, "stays"), "the pod is adopted") == before
 
 
-def test_pods_die_with_their_node_and_are_started_again(shared: RealCluster) -> None:
-    make_pod(shared, "falls", "node-2")
-    eventually(lambda: container_of(shared, "falls"), "the pod runs")
-    [process] = [psutil.Process(pid) for pid in processes_of_pod(shared, "falls")]
-    kill_actor(shared, "node-2")
-    eventually(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "its process is dead")
-    eventually(lambda: container_of(shared, "falls").get("restarts", 0) > 0, "the pod runs again")
-    assert process.pid not in processes_of_pod(shared, "falls")
+def kill_node(cluster: RealCluster) -> None:
+    kill_actor(cluster, "node-2")
+
+
+def kill_runtime(cluster: RealCluster, *, guard: bool) -> None:
+    """SIGKILL for node-2's warm parent, or for the guard above it."""
+    [guarding] = [
+        each
+        for each in psutil.Process(cluster.actor_pid("node-2")).children()
+        if "warm_parent" in " ".join(each.cmdline())
+    ]
+    (guarding if guard else guarding.children()[0]).send_signal(signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("pod", "kill"),
+    [
+        pytest.param("falls", kill_node, id="the node's actor is killed"),
+        pytest.param("cools", partial(kill_runtime, guard=False), id="the warm parent is killed"),
+        pytest.param("strays", partial(kill_runtime, guard=True), id="the warm parent's guard is killed"),
+    ],
+)
+def test_pods_die_whole_with_what_holds_them_and_are_started_again(
+    shared: RealCluster, pod: str, kill: Callable[[RealCluster], None]
+) -> None:
+    make_pod(shared, pod, "node-2", image="busybox", command=["sh", "-c", FAMILY])
+    before = eventually(lambda: family_of(shared, pod), "the pod's whole family runs")
+    kill(shared)
+    assert_all_end(before)
+    eventually(lambda: container_of(shared, pod).get("restarts", 0) > 0, "the pod runs again")
+    after = eventually(lambda: family_of(shared, pod), "the pod's family runs again")
+    assert not {each.pid for each in after} & {each.pid for each in before}
+    shared.request(f"/api/v1/namespaces/default/pods/{pod}", method="DELETE")

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from tests.on_ray.driver import Driver, RealCluster, assert_all_end, eventually
+from tests.on_ray.families import FAMILY, family_of, make_pod
 
 
 def listeners(processes: list[psutil.Process]) -> set[str]:
@@ -80,6 +81,8 @@ def test_ctrl_c_during_the_start_leaves_nothing(petset: Driver) -> None:
 def test_nothing_outlives_a_killed_supervisor_and_the_cluster_starts_again(petset: Driver) -> None:
     petset.succeed("up", "killed", "--detach", "--nodes", "1", "--port", "0")
     cluster = petset.cluster("killed")
+    make_pod(cluster, "family", "node-1", image="busybox", command=["sh", "-c", FAMILY])
+    eventually(lambda: family_of(cluster, "family"), "the pod's whole family runs")
     processes, before = cluster.processes(), cluster.folder.read_settings()
     cluster.supervisor.kill()
     assert_all_end(processes)
@@ -89,6 +92,7 @@ def test_nothing_outlives_a_killed_supervisor_and_the_cluster_starts_again(petse
     assert cluster.folder.read_settings().port == before.port
     assert not Path(before.run_folder).exists()
 
+    eventually(lambda: family_of(cluster, "family"), "the pod's whole family runs again")
     processes = cluster.processes()
     cluster.kill("raylet")
     assert_all_end(processes)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import tempfile
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -16,24 +16,14 @@ import pytest
 
 from petset.cluster.network.kernel import probe
 from tests.on_ray.driver import Driver, RealCluster, assert_all_end, eventually
-from tests.on_ray.namespaces import fault, init_of, pod_cables
-from tests.unprivileged import NOBODY
+from tests.on_ray.namespaces import USERS, driver_of, fault, init_of, pod_cables
 
 REFUSAL = probe(only_needed=True).refusal
 pytestmark = pytest.mark.skipif(bool(REFUSAL), reason=f"no namespaces: {REFUSAL}")
+needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not on PATH")
 
 PODS = "/api/v1/namespaces/default/pods"
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pet"}}
-NODE_PROGRAM = """
-const dns = require('dns'), fs = require('fs'), http = require('http'), os = require('os');
-fs.writeFileSync('/var/data/kubia.txt', 'written');
-http.createServer((request, response) => {
-  dns.resolveSrv('peers.default.svc.cluster.local', (error, found) => {
-    const names = error ? [String(error)] : found.map(each => each.name).sort();
-    response.end(JSON.stringify({said: os.hostname() + ' ' + names + ' ' + fs.readFileSync('/var/data/kubia.txt')}));
-  });
-}).listen(8080, '0.0.0.0');
-"""
 SERVICES = "/api/v1/namespaces/default/services"
 SET = {
     "apiVersion": "apps/v1",
@@ -105,6 +95,46 @@ def test_pods_have_the_addresses_of_a_real_cluster(cluster: RealCluster) -> None
     assert {status["hostIP"] for status in pods.values()} == {"172.18.0.1", "172.18.0.2"}
 
 
+def kubectl(cluster: RealCluster, *arguments: str, stdin: str = "") -> str:
+    """What kubectl prints; it must succeed."""
+    folder = cluster.folder
+    command = ["kubectl", "--kubeconfig", str(folder.kubeconfig), "--cache-dir", str(folder.root / "cache"), *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@needs_kubectl
+def test_a_lookup_in_a_pod_of_its_own_prints_the_records_and_leaves_nothing(cluster: RealCluster) -> None:
+    """As the book does it: `kubectl run -it srvlookup --image=tutum/dnsutils --rm --restart=Never -- dig SRV …`."""
+    name = "web.default.svc.cluster.local"
+    options = ["--image=tutum/dnsutils", "--rm", "--restart=Never"]
+    out = kubectl(cluster, "run", "-i", "srvlookup", *options, "--", "dig", "SRV", name)
+    for pod in ("web-0", "web-1"):
+        assert re.search(rf"{re.escape(name)}\.\s+\d+\s+IN\s+SRV\s+0 50 80 {pod}\.{re.escape(name)}\.", out), out
+        assert re.search(rf"{pod}\.{re.escape(name)}\.\s+\d+\s+IN\s+A\s+10\.244\.", out), out
+    assert 'pod "srvlookup" deleted' in out
+    assert ready_pods(cluster) == {"web-0", "web-1"}
+
+
+@needs_kubectl
+def test_exec_and_debug_are_in_the_pods_own_surroundings(cluster: RealCluster) -> None:
+    where = kubectl(cluster, "exec", "web-0", "--", "sh", "-c", "hostname; cat /usr/share/nginx/html/index.html")
+    assert where == "web-0\nweb-0\n"
+    look = "read word; echo $word; hostname; ps -A -o comm="
+    command = ["debug", "-i", "web-0", "--image=busybox", "--target=main", "--", "sh", "-c", look]
+    said = kubectl(cluster, *command, stdin="look\n").splitlines()
+    assert said[said.index("look") + 1] == "web-0"
+    assert said.count("pod init") == 2  # one looks after the main program, the other after what looks here
+    command = ["debug", "-i", "node/node-1", "--image=busybox", "--", "sh", "-c", look]
+    said = kubectl(cluster, *command, stdin="look\n").splitlines()
+    assert said[said.index("look") + 1] == "node-1"
+    assert "ray::NodeShell" in said
+    for pod in cluster.request(PODS)["items"]:
+        if "node-debugger" in pod["metadata"]["name"]:
+            cluster.request(f"{PODS}/{pod['metadata']['name']}", method="DELETE")
+
+
 def test_a_node_port_answers_on_the_host_and_goes_with_its_service(cluster: RealCluster) -> None:
     port = cluster.request(f"{SERVICES}/front")["spec"]["ports"][0]["nodePort"]
 
@@ -148,52 +178,11 @@ def test_a_node_that_is_cut_off_is_not_ready_while_its_pods_run_on(cluster: Real
 def test_a_killed_machine_leaves_no_cable_and_its_pods_come_back(cluster: RealCluster) -> None:
     assert pod_cables(cluster, 1) == 1
     before = restarts(cluster)
-    machine = psutil.Process(outside_pid(cluster, cluster.actor_pid("node-1")))
+    machine = psutil.Process(cluster.actor_pid("node-1"))
     machine.kill()
     eventually(lambda: restarts(cluster) > before, "the pod of node-1 was started again", 60)
     eventually(lambda: ready_pods(cluster) == {"web-0", "web-1"}, "both pods are ready again", 60)
     eventually(lambda: pod_cables(cluster, 1) == 1, "one pod, one cable")
-
-
-@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
-def test_an_unmodified_nodejs_program_finds_its_peers_and_keeps_its_data(cluster: RealCluster) -> None:
-    cluster.request(
-        SERVICES, service("peers", {"clusterIP": "None", "ports": [{"port": 8080, "name": "http"}]}, "node")
-    )
-    template = {
-        "metadata": {"labels": {"app": "node"}},
-        "spec": {
-            "terminationGracePeriodSeconds": 1,
-            "containers": [
-                {
-                    "name": "main",
-                    "image": "luksa/kubia-pet-peers",
-                    "command": ["node", "-e", NODE_PROGRAM],
-                    "volumeMounts": [{"name": "data", "mountPath": "/var/data"}],
-                    "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
-                }
-            ],
-            "volumes": [{"name": "data", "emptyDir": {}}],
-        },
-    }
-    spec = {"serviceName": "peers", "replicas": 2, "podManagementPolicy": "Parallel", "template": template}
-    spec["selector"] = {"matchLabels": {"app": "node"}}
-    owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "node"}, "spec": spec}
-    cluster.request("/apis/apps/v1/namespaces/default/statefulsets", owner)
-    try:
-        eventually(lambda: ready_pods(cluster) >= {"node-0", "node-1"}, "both pods are ready", 60)
-        targets = "node-0.peers.default.svc.cluster.local,node-1.peers.default.svc.cluster.local"
-        eventually(lambda: answer_of(cluster, "node-0") == f"node-0 {targets} written", "node-0 knows both")
-    finally:
-        cluster.request("/apis/apps/v1/namespaces/default/statefulsets/node", method="DELETE")
-        eventually(lambda: ready_pods(cluster) == {"web-0", "web-1"}, "its pods are gone", 60)
-
-
-def answer_of(cluster: RealCluster, pod: str) -> str:
-    try:
-        return str(cluster.request(f"{PODS}/{pod}:8080/proxy/").get("said", ""))
-    except OSError:
-        return ""
 
 
 def restarts(cluster: RealCluster) -> int:
@@ -201,22 +190,10 @@ def restarts(cluster: RealCluster) -> int:
     return sum(each["restartCount"] for pod in pods for each in pod["status"].get("containerStatuses", []))
 
 
-def outside_pid(cluster: RealCluster, inside_pid: int) -> int:
-    """The process id on the host of a process that says `inside_pid` of itself."""
-    for process in init_of(cluster).children(recursive=True):
-        numbers = Path(f"/proc/{process.pid}/status").read_text().partition("NSpid:")[2].split("\n")[0].split()
-        if numbers == [str(process.pid), str(inside_pid)]:
-            return process.pid
-    raise AssertionError(f"no process {inside_pid} inside")
-
-
-@pytest.fixture(params=["as this user", "unprivileged"])
+@pytest.fixture(params=USERS)
 def any_user(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    with tempfile.TemporaryDirectory() as folder:
-        unprivileged = request.param == "unprivileged" and os.geteuid() == 0
-        if unprivileged:
-            os.chown(folder, NOBODY, NOBODY)
-        yield Driver(Path(folder), "namespaces", unprivileged)
+    with driver_of(request.param) as driver:
+        yield driver
 
 
 def test_nothing_outlives_a_killed_supervisor_and_the_cluster_starts_again(any_user: Driver) -> None:

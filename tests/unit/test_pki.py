@@ -147,3 +147,10 @@ def test_kubeconfig_carries_all_that_a_client_needs(settings: ClusterSettings) -
     assert config["clusters"][0]["cluster"]["server"] == "https://127.0.0.1:7443"
     assert config["users"][0]["user"] == {"token": pki.token_of(settings.folder, pki.ADMIN)}
     assert config["current-context"] == config["contexts"][0]["name"] == "petset-one"
+
+
+def test_the_key_of_service_accounts_is_made_once_and_private(settings: ClusterSettings) -> None:
+    key = pki.service_account_key(settings.folder)
+    assert len(key) == 32
+    assert pki.service_account_key(settings.folder) == key
+    assert stat.S_IMODE((settings.folder.pki / "sa.key").stat().st_mode) == 0o600

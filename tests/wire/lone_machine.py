@@ -1,4 +1,4 @@
-"""A process with a machine and one container in it, to be killed by a test: FOLDER HOME_ADDRESS as arguments."""
+"""A process with a machine and a container in it, to be killed by a test. Arguments: FOLDER NETWORK HOME_ADDRESS."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from pathlib import Path
 
 from petset.cluster.api.cri import ContainerSpec, SandboxSpec
 from petset.cluster.clock import SystemClock
-from petset.cluster.network.addresses import loopback_plan
-from petset.cluster.network.loopback import LoopbackNetwork
 from petset.cluster.node.images import Catalogue, Program
 from petset.cluster.node.machine import Machine
+from tests.wire.machine_site import SITES
 
 FAMILY = Program("family", ("test/family",), python="tests.wire.machine_guests:family")
 
 
-async def run(folder: Path, home_address: str) -> None:
+async def run(folder: Path, network: str, home_address: str) -> None:
     machine = Machine(
         "node-1",
         folder=folder / "node-1",
         volumes=folder / "volumes",
-        network=LoopbackNetwork(loopback_plan(62), 1),
+        network=SITES[network].network(1),
         catalogue=Catalogue([FAMILY]),
         clock=SystemClock(),
     )
@@ -32,4 +31,4 @@ async def run(folder: Path, home_address: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(Path(sys.argv[1]), sys.argv[2]))
+    asyncio.run(run(Path(sys.argv[1]), *sys.argv[2:]))

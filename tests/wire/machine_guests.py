@@ -1,6 +1,6 @@
 """Trivial guests for the machine's tests. Each process calls home and keeps the line open: its death hangs up.
 
-    guest ── "name pid\n" ──► HOME (host:port, served by the test) … end of stream = the process is gone
+    guest ── "name pid namespace\n" ──► HOME (host:port, served by the test) … end of stream = the process is gone
 
 Imported by the warm parent, so it stays small.
 """
@@ -20,7 +20,8 @@ def _call_home(name: str) -> None:
     if home := os.environ.get("HOME_ADDRESS"):
         host, _, port = home.rpartition(":")
         line = socket.create_connection((host, int(port)))
-        line.sendall(f"{name} {os.getpid()}\n".encode())
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+        line.sendall(f"{name} {os.getpid()} {namespace}\n".encode())
         _lines.append(line)  # one that is collected hangs up
 
 
@@ -87,7 +88,7 @@ def crashes() -> None:
 
 def shows() -> int:
     """Prints what it was given."""
-    print(sys.argv[1:], os.getcwd(), os.environ["PET_BIND"], os.environ.get("COLOUR"), sys.stdin.read())
+    print(sys.argv[1:], os.getcwd(), os.environ.get("PET_BIND"), os.environ.get("COLOUR"), sys.stdin.read())
     return 0
 
 

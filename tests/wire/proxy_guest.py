@@ -1,7 +1,9 @@
 """A web server to be reached through the proxies: TLS when $CERTIFICATE and $KEY name its files.
 
 /echo      the request's method, path and body length        /big?bytes=N  N zero bytes
-/ws        a WebSocket that echoes                            /moved        302 to /echo
+/ws        a WebSocket that echoes                            /moved?to=URL 302 there, to /echo without
+/page      HTML that links to /echo, as it is asked for       /duplex       sends back each piece as it comes
+/breaks    the beginning of an answer
 """
 
 from __future__ import annotations
@@ -43,7 +45,33 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
 
 
 async def moved(request: web.Request) -> web.Response:
-    raise web.HTTPFound("/echo")
+    raise web.HTTPFound(request.query.get("to", "/echo"))
+
+
+async def page(request: web.Request) -> web.Response:
+    """Compressed when the client accepts that; `own` leads to this server by its full URL."""
+    own = f"{request.scheme}://{request.host}/echo?own"
+    links = f'<a href="/echo?a">a</a><a href="{own}">b</a><a href="echo?c">c</a><script>"<a href=/echo>"</script>'
+    response = web.Response(text=f"<!doctype html><title>é</title>{links}", content_type="text/html")
+    response.enable_compression()
+    return response
+
+
+async def breaks(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b"half")
+    if request.transport is not None:
+        request.transport.abort()
+    return response
+
+
+async def duplex(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    async for piece in request.content.iter_any():
+        await response.write(piece)
+    return response
 
 
 def main() -> None:
@@ -52,6 +80,9 @@ def main() -> None:
     app.router.add_get("/big", big)
     app.router.add_get("/ws", websocket)
     app.router.add_get("/moved", moved)
+    app.router.add_route("*", "/page", page)
+    app.router.add_post("/duplex", duplex)
+    app.router.add_get("/breaks", breaks)
     context = None
     if certificate := os.environ.get("CERTIFICATE"):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -32,7 +32,7 @@ from petset.cluster.kubeconfig import write_kubeconfig
 from petset.cluster.names import system_names
 from petset.cluster.network.addresses import loopback_plan
 from petset.cluster.network.loopback import LoopbackNetwork
-from petset.cluster.node.images import load_catalogue
+from petset.cluster.node.catalogue_files import load_catalogue
 from petset.cluster.node.machine import Machine
 from petset.cluster.settings import ClusterSettings
 from petset.cluster.store.memory import MemoryBackend

@@ -1,4 +1,4 @@
-"""Logs, exec, attach, cp, run, port-forward and proxy with every kubectl and the Python clients, on real processes."""
+"""Logs, exec, attach, cp, run and port-forward with every kubectl and the Python clients, on real processes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ import io
 import json
 import os
 import re
-import shlex
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pexpect
@@ -22,18 +19,24 @@ import pytest
 import pytest_asyncio
 
 from petset.cluster import pki
-from tests.wire.real_cluster import RealCluster, kubectls, real_cluster
-from tests.wire.serving import KUBECTL_SECONDS, needs_kubectl
+from tests.unit.apiserver.streams.test_spdy import Client, control
+from tests.wire.real_cluster import RealCluster, real_cluster
+from tests.wire.serving import needs_kubectl
+from tests.wire.session_kit import (
+    KUBECTLS,
+    administrator,
+    both_protocols,
+    ended,
+    every_kubectl,
+    forwarded,
+    forwarded_port,
+    run_guests,
+    spawn,
+    start,
+)
 from tests.wire.slots import own_slot
 
 pytestmark = [needs_kubectl, pytest.mark.asyncio(loop_scope="module")]
-
-KUBECTLS = kubectls()
-ENDS = [KUBECTLS[0], KUBECTLS[-1]] if KUBECTLS else []
-"""The oldest speaks SPDY, the newest WebSocket; between them changes only which, and when."""
-
-every_kubectl = pytest.mark.parametrize("kubectl", KUBECTLS, ids=lambda path: path[-4:])
-both_protocols = pytest.mark.parametrize("kubectl", ENDS, ids=["SPDY", "WebSocket"])
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -145,7 +148,7 @@ class TestExec:
 
     async def test_a_client_that_goes_away_ends_its_command(self, cluster: RealCluster) -> None:
         mark = "31415"
-        process = await _start(cluster, KUBECTLS[-1], "exec", "talk", "--", "sh", "-c", f"echo up; sleep {mark}")
+        process = await start(cluster, KUBECTLS[-1], "exec", "talk", "--", "sh", "-c", f"echo up; sleep {mark}")
         assert process.stdout is not None
         assert await process.stdout.readline() == b"up\n"
         process.kill()
@@ -162,7 +165,7 @@ class TestTerminal:
     @both_protocols
     async def test_an_interactive_shell(self, cluster: RealCluster, kubectl: str) -> None:
         def talk() -> int:
-            shell = _spawn(cluster, kubectl, "exec", "-it", "talk", "--", "sh")
+            shell = spawn(cluster, kubectl, "exec", "-it", "talk", "--", "sh")
             shell.sendline("PS1=ready%; echo $TERM; tty >/dev/null && echo terminal $((6*7))")
             shell.expect("terminal 42")
             shell.expect("ready%")
@@ -184,7 +187,7 @@ class TestTerminal:
     async def test_run_a_shell_in_a_pod_of_its_own(self, cluster: RealCluster, kubectl: str) -> None:
         def talk() -> str:
             arguments = ["run", "-it", "visitor", "--image=curlimages/curl", "--rm", "--restart=Never", "--", "sh"]
-            shell = _spawn(cluster, kubectl, *arguments)
+            shell = spawn(cluster, kubectl, *arguments)
             shell.sendline("echo I am $HOSTNAME $((6*7))")
             shell.expect("I am visitor 42")
             shell.sendline("exit")
@@ -245,10 +248,15 @@ class TestCopy:
         assert hashlib.sha256(back.read_bytes()).digest() == hashlib.sha256(source.read_bytes()).digest()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def guests(cluster: RealCluster) -> None:
+    await run_guests(cluster)
+
+
 class TestPortForward:
     @every_kubectl
     async def test_many_connections_at_a_time(self, cluster: RealCluster, kubectl: str) -> None:
-        async with _forwarded(cluster, kubectl, "web", 8080) as port:
+        async with forwarded(cluster, kubectl, "web", 8080) as port:
 
             async def ask() -> tuple[int, str]:
                 url = f"http://127.0.0.1:{port}/"
@@ -260,12 +268,12 @@ class TestPortForward:
 
     @both_protocols
     async def test_a_port_that_nobody_listens_at(self, cluster: RealCluster, kubectl: str) -> None:
-        process = await _start(cluster, kubectl, "port-forward", "web", ":9999", "--address=127.0.0.1")
-        port = await _forwarded_port(process)
+        process = await start(cluster, kubectl, "port-forward", "web", ":9999", "--address=127.0.0.1")
+        port = await forwarded_port(process)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         assert await reader.read() == b""
         writer.close()
-        out, err = await _ended(process)
+        out, err = await ended(process)
         assert "connect: connection refused" in out + err
         assert "lost connection to pod" in out + err
 
@@ -273,7 +281,7 @@ class TestPortForward:
     async def test_much_data_both_ways(self, cluster: RealCluster, guests: None, kubectl: str) -> None:
         size = 20_000_000
         async with (
-            _forwarded(cluster, kubectl, "site", 8080) as port,
+            forwarded(cluster, kubectl, "site", 8080) as port,
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
         ):
             async with session.put("/echo", data=io.BytesIO(bytes(size))) as answer:
@@ -334,7 +342,7 @@ class TestBadClients:
         before = psutil.Process().memory_info().rss
         path = shell.replace("command=cat", "command=yes")
         async with (
-            _session(cluster) as session,
+            administrator(cluster) as session,
             session.ws_connect(path, protocols=("v4.channel.k8s.io",)) as connection,
         ):
             await asyncio.sleep(1.0)
@@ -342,11 +350,26 @@ class TestBadClients:
             await self._still_serves(cluster)
             connection._response.close()  # hangs up without a word
 
+    async def test_a_spdy_client_that_never_reads_holds_nothing_but_itself(
+        self, cluster: RealCluster, shell: str
+    ) -> None:
+        before = psutil.Process().memory_info().rss
+        path, client = shell.replace("command=cat", "command=yes"), Client()
+        reader, writer = await self._connected(cluster, path, "v4.channel.k8s.io")
+        reader._transport.pause_reading()  # type: ignore[attr-defined]  # what comes stays in the kernel
+        for number, name in enumerate(("error", "stdin", "stdout", "stderr")):
+            writer.write(client.opens(2 * number + 1, streamtype=name))
+        writer.write(control(9, bytes(8)) * 1000 + control(4, bytes(4)))  # windows and settings that mean nothing
+        await asyncio.sleep(1.0)
+        assert psutil.Process().memory_info().rss - before < 64 * 1024 * 1024
+        await self._still_serves(cluster)
+        writer.transport.abort()
+
     async def test_a_message_on_a_wrong_channel_is_answered_with_the_reason(
         self, cluster: RealCluster, shell: str
     ) -> None:
         async with (
-            _session(cluster) as session,
+            administrator(cluster) as session,
             session.ws_connect(shell, protocols=("v5.channel.k8s.io",)) as connection,
         ):
             await connection.send_bytes(b"\1I am the server")
@@ -361,121 +384,10 @@ async def test_streams_of_the_official_python_client(cluster: RealCluster) -> No
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
-    out, err = await _ended(client)
+    out, err = await ended(client)
     assert client.returncode == 0, err
     said = json.loads(out)
     assert said["command"] == "hi\n"
     assert said["shell"] == ["from a shell\n", 7]
     assert "You've hit web" in said["forwarded"]
     assert "kubia-pet on web listens" in said["log"]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def guests(cluster: RealCluster) -> None:
-    folder = cluster.settings.folder
-    certificate = pki.kubelet_certificate(folder, "node-1")
-    own = {"PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parents[2])])}
-    tls = {**own, "CERTIFICATE": str(certificate), "KEY": str(pki.key_of(certificate))}
-    probe = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
-    for name, env in (("site", own), ("safe-site", tls)):
-        await cluster.run_pod(
-            name, "busybox", command=[sys.executable, "-m", "tests.wire.proxy_guest"], readinessProbe=probe,
-            ports=[{"name": "http", "containerPort": 8080}],
-            env=[{"name": key, "value": value} for key, value in env.items()],
-        )  # fmt: skip
-
-
-class TestProxy:
-    @pytest.mark.parametrize(
-        "name",
-        ["site", "site:8080", "site:http", "http:site:8080", "https:safe-site:8080"],
-        ids=["first port", "number", "name", "http", "https"],
-    )
-    async def test_forms_of_a_name(self, cluster: RealCluster, guests: None, name: str) -> None:
-        body = io.BytesIO(b"x" * 5_000_000)
-        async with _session(cluster) as session, session.put(_proxy(name, "echo?a=1"), data=body) as answer:
-            assert await answer.json() == {"method": "PUT", "path": "/echo?a=1", "length": 5_000_000}
-
-    async def test_redirects_stay_inside(self, cluster: RealCluster, guests: None) -> None:
-        async with _session(cluster) as session, session.get(_proxy("site", "moved")) as answer:
-            assert (await answer.json())["path"] == "/echo"
-
-    @pytest.mark.parametrize("name", ["site", "https:safe-site:8080"], ids=["ws", "wss"])
-    async def test_a_websocket_through_the_proxy(self, cluster: RealCluster, guests: None, name: str) -> None:
-        async with _session(cluster) as session, session.ws_connect(_proxy(name, "ws")) as connection:
-            for number in range(3):
-                await connection.send_str(f"hello {number}")
-                assert await connection.receive_str() == f"echo hello {number}"
-
-    async def test_an_upgrade_that_the_pod_refuses(self, cluster: RealCluster, guests: None) -> None:
-        async with _session(cluster) as session:
-            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-                await session.ws_connect(_proxy("site", "nothing"))
-        assert refused.value.status == 404
-
-    async def test_a_download_that_nobody_reads_is_not_buffered(self, cluster: RealCluster, guests: None) -> None:
-        """API server and client share this process: its memory is theirs."""
-        size, before = 1024 * 1024 * 1024, psutil.Process().memory_info().rss
-        async with _session(cluster) as session, session.get(_proxy("site", f"big?bytes={size}")) as answer:
-            assert (await answer.content.readexactly(1024 * 1024)).count(0) == 1024 * 1024
-            await asyncio.sleep(1.0)
-            grown = psutil.Process().memory_info().rss - before
-        assert grown < 64 * 1024 * 1024
-
-
-@asynccontextmanager
-async def _session(cluster: RealCluster) -> AsyncIterator[aiohttp.ClientSession]:
-    settings = cluster.settings
-    headers = {"Authorization": f"Bearer {pki.token_of(settings.folder, pki.ADMIN)}"}
-    connector = aiohttp.TCPConnector(ssl=pki.client_context(settings.folder))
-    async with aiohttp.ClientSession(settings.server, headers=headers, connector=connector) as session:
-        yield session
-    await asyncio.sleep(0.05)  # TLS connections are closed a moment later
-
-
-def _proxy(name: str, path: str) -> str:
-    return f"/api/v1/namespaces/default/pods/{name}/proxy/{path}"
-
-
-async def _start(cluster: RealCluster, kubectl: str, *arguments: str) -> asyncio.subprocess.Process:
-    home = str(cluster.settings.folder.root)
-    return await asyncio.create_subprocess_exec(
-        kubectl, *_options(cluster), *arguments,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        env={"PATH": os.environ["PATH"], "HOME": home},
-    )  # fmt: skip
-
-
-def _options(cluster: RealCluster) -> list[str]:
-    folder = cluster.settings.folder
-    return ["--kubeconfig", str(folder.kubeconfig), "--cache-dir", str(folder.root / "cache")]
-
-
-def _spawn(cluster: RealCluster, kubectl: str, *arguments: str) -> Any:
-    environment = {"PATH": os.environ["PATH"], "HOME": str(cluster.settings.folder.root), "TERM": "xterm"}
-    command = shlex.join([kubectl, *_options(cluster), *arguments])
-    return pexpect.spawn(command, env=environment, timeout=20, dimensions=(24, 80))
-
-
-async def _forwarded_port(process: asyncio.subprocess.Process) -> int:
-    assert process.stdout is not None
-    line = (await process.stdout.readline()).decode()
-    found = re.search(r"Forwarding from 127\.0\.0\.1:(\d+)", line)
-    assert found, line + (await process.communicate())[1].decode()
-    return int(found[1])
-
-
-async def _ended(process: asyncio.subprocess.Process) -> tuple[str, str]:
-    async with asyncio.timeout(KUBECTL_SECONDS):
-        out, err = await process.communicate()
-    return out.decode(), err.decode()
-
-
-@asynccontextmanager
-async def _forwarded(cluster: RealCluster, kubectl: str, pod: str, port: int) -> AsyncIterator[int]:
-    process = await _start(cluster, kubectl, "port-forward", pod, f":{port}", "--address=127.0.0.1")
-    try:
-        yield await _forwarded_port(process)
-    finally:
-        process.terminate()
-        await _ended(process)

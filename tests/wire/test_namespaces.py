@@ -25,10 +25,19 @@ ROOT = Path(petset.__file__).parent.parent
 INSIDE = {
     "tests/contract/test_network.py": ("-k", "namespaces"),
     "tests/contract/test_runtime.py": ("-k", "namespaces"),
-    "tests/wire/test_pods_in_namespaces.py": (),
+    "tests/contract/test_service_proxy.py": ("-k", "namespaces"),
+    "tests/wire/test_pods_in_namespaces.py": (
+        "tests/wire/test_leaks.py",
+        "tests/wire/test_disk_faults.py",
+        "tests/wire/test_images_in_namespaces.py",
+    ),
+    "tests/wire/test_machine.py": ("-k", "namespaces"),
     "tests/wire/test_faults.py": (),
 }
-"""What runs inside, and pytest's choice of it."""
+"""What runs inside, and pytest's further arguments: its choice of it, or what runs along."""
+USERS = {"as this user": (), "unprivileged": ("--unprivileged",)}
+ONCE = ("tests/wire/test_machine.py", "tests/wire/test_faults.py")
+"""What takes long runs for one user: him who is allowed less."""
 SECONDS = 110
 ENCLOSED = """
 import signal, sys, time
@@ -50,10 +59,11 @@ def enclosed(body: str) -> subprocess.Popen[str]:
     return start("-c", ENCLOSED.format(body=body))
 
 
-@pytest.mark.parametrize("user", [(), ("--unprivileged",)], ids=["as this user", "unprivileged"])
-@pytest.mark.parametrize("suite", INSIDE)
-def test_the_suites_of_networks_pods_and_faults_hold_inside(suite: str, user: tuple[str, ...]) -> None:
-    with start("-m", "tests.inside", *user, suite, *INSIDE[suite]) as process:
+@pytest.mark.parametrize(
+    ("suite", "user"), [(suite, user) for suite in INSIDE for user in USERS if suite not in ONCE or USERS[user]]
+)
+def test_the_suites_of_networks_pods_and_faults_hold_inside(suite: str, user: str) -> None:
+    with start("-m", "tests.inside", *USERS[user], suite, *INSIDE[suite]) as process:
         output, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, output
     passed = re.search(r"(\d+) passed", output)

@@ -115,14 +115,10 @@ PATIENCE_SECONDS = 3.0
 
 
 @pytest.mark.parametrize("count", [3, 50, 200])
-@pytest.mark.parametrize(
-    ("slow", "dead"),
-    [(NOBODY, NOBODY), (frozenset({1}), NOBODY), (NOBODY, frozenset({2})), (frozenset({0, 1}), frozenset({2}))],
-    ids=["all well", "one slow", "one dead", "slow and dead"],
-)
-async def test_every_peer_is_asked_at_once_and_answers_or_is_named(
-    count: int, slow: frozenset[int], dead: frozenset[int]
-) -> None:
+@pytest.mark.parametrize("is_ill", [False, True], ids=["all well", "half of them slow, one dead"])
+async def test_every_peer_is_asked_at_once_and_answers_or_is_named(count: int, is_ill: bool) -> None:
+    slow = frozenset(range(count // 2)) if is_ill else NOBODY
+    dead = frozenset({count - 1}) if is_ill else NOBODY
     async with cluster_dns(count) as resolver, peers(count, slow=slow, dead=dead) as made:
         started = time.monotonic()
         lines = await cluster_lines(resolver, "kubia", PORT, timeout_seconds=PATIENCE_SECONDS if slow else 30.0)
@@ -132,8 +128,9 @@ async def test_every_peer_is_asked_at_once_and_answers_or_is_named(
     expected |= {f"kubia-{number}.{KUBIA}": "Error: Connection refused" for number in dead}
     assert lines == [f"- {host}: {text}\n".encode() for host, text in sorted(expected.items())]
     assert made.asked == {f"Host: {host}:{PORT}" for host, text in expected.items() if "refused" not in text}
-    assert made.most_open <= PEERS_AT_ONCE
-    # The slow are waited for at the same time; the rest of the bound is for a busy machine.
+    # The slow are waited for at the same time: together they cost one timeout.
+    assert len(slow) <= made.most_open <= PEERS_AT_ONCE
+    # The rest of this bound is for a busy machine.
     assert took_seconds < (PATIENCE_SECONDS if slow else 0) + 10
 
 

@@ -33,6 +33,7 @@ pytestmark = needs_namespaces
 
 GUESTS = ("answer", "litter")
 PATIENCE_SECONDS = 20.0
+CONTAINER_FIELDS = ("mounts", "working_dir", "command", "env", "termination_log")
 
 
 class Datacenter:
@@ -68,7 +69,7 @@ class Datacenter:
 
     async def pod(self, name: str, *, node: int = 1, image: str = "test/sleeper", **fields: Any) -> Pod:
         machine = await self.machine(node)
-        container = {key: fields.pop(key) for key in ("mounts", "working_dir", "command", "env") if key in fields}
+        container = {key: fields.pop(key) for key in CONTAINER_FIELDS if key in fields}
         sandbox = await machine.run_sandbox(SandboxSpec(f"uid-{name}", "default", name, hostname=name, **fields))
         status = await machine.start_container(sandbox.uid, ContainerSpec("main", image, **container))
         return Pod(machine, sandbox, status)
@@ -172,6 +173,13 @@ async def test_a_pod_has_its_name_and_its_files_in_etc(datacenter: Datacenter) -
     assert f"{pod.ip}\tpet-0\n" in await pod.sh("cat /etc/hosts")
 
 
+async def test_last_words_are_left_at_the_path_that_the_manifest_names(datacenter: Datacenter) -> None:
+    script = 'echo "no database" > /dev/termination-log; exit 3'
+    pod = await datacenter.pod("pet-0", command=("sh", "-c", script), termination_log="/dev/termination-log")
+    ended = await pod.end()
+    assert (ended.exit_code, ended.message) == (3, "no database\n")
+
+
 async def test_volumes_are_at_their_mount_paths(datacenter: Datacenter) -> None:
     files = Volume("config", "files", files={"a.conf": b"text"})
     mounts = (
@@ -225,6 +233,43 @@ def states_below(process: psutil.Process) -> list[str]:
         return []
 
 
+async def shares_processes(pod: Pod, script: str) -> Pod:
+    """A debugging container of a shell script among the processes of the pod's container `main`."""
+    spec = ContainerSpec("debug", "test/sleeper", command=("sh", "-c", script), target="main")
+    return Pod(pod.machine, pod.sandbox, await pod.machine.start_container(pod.sandbox.uid, spec))
+
+
+async def test_a_container_shares_the_processes_of_its_target(datacenter: Datacenter) -> None:
+    pod = await datacenter.pod("pet-0", command=("sleep", "54321"))
+    debugger = await shares_processes(pod, "touch /tmp/mine; exec sleep 12345")
+    assert {"sleep 54321", "sleep 12345"} <= set((await debugger.sh("ps -A -o args=")).splitlines())
+    assert (await debugger.sh("hostname; ls /tmp")).split() == ["pet-0", "mine"]
+    assert await pod.sh("ls /tmp") == ""
+    await pod.machine.signal_container(pod.status.id, signal.SIGKILL)
+    assert (await debugger.end()).state == "exited"
+
+
+async def test_what_a_sharing_container_leaves_behind_ends_with_it(datacenter: Datacenter) -> None:
+    pod = await datacenter.pod("pet-0")
+    debugger = await shares_processes(pod, "setsid sleep 12345 & exit 3")
+    assert (await debugger.end()).exit_code == 3
+    assert "12345" not in await pod.sh("ps -A -o args=")
+
+
+async def test_a_target_must_run(datacenter: Datacenter) -> None:
+    pod = await datacenter.pod("pet-0", command=("true",))
+    await pod.end()
+    with pytest.raises(RuntimeFailure, match="unable to find target container 'main'"):
+        await shares_processes(pod, "true")
+
+
+async def test_the_machine_shares_its_processes_when_asked(datacenter: Datacenter) -> None:
+    pod = await datacenter.pod("pet-0", host_network=True, host_processes=True)
+    assert str(os.getpid()) in (await pod.sh("ps -A -o pid=")).split()
+    await pod.machine.signal_container(pod.status.id, signal.SIGTERM)
+    assert (await pod.end()).signal == signal.SIGTERM
+
+
 async def test_orphans_are_reaped_and_end_with_the_container(datacenter: Datacenter) -> None:
     pod = await datacenter.pod("pet-0", image="test/litter")
     init = psutil.Process(pod.status.pid)
@@ -246,6 +291,16 @@ async def test_the_containers_of_a_pod_share_network_and_name_but_not_processes(
     for kind, shared in {"net": True, "uts": True, "ipc": True, "pid": False, "mnt": False}.items():
         same = os.readlink(f"/proc/{pod.status.pid}/ns/{kind}") == os.readlink(f"/proc/{status.pid}/ns/{kind}")
         assert same == shared, kind
+    await pod.sh("echo shared > /dev/shm/note; echo own > /tmp/note")
+    assert await side.sh("cat /dev/shm/note /tmp/note 2>/dev/null") == "shared\n"
+
+
+async def test_shared_memory_is_gone_with_its_pod(datacenter: Datacenter) -> None:
+    for _ in range(2):
+        pod = await datacenter.pod("pet-0")
+        assert await pod.sh("ls /dev/shm; touch /dev/shm/left; stat -f -c %T /dev/shm") == "tmpfs\n"
+        await pod.machine.remove_sandbox(pod.sandbox.uid)
+    assert os.listdir(f"{os.environ[FABRIC]}/shared-memory-1") == []
 
 
 async def test_a_mount_that_cannot_be_made_is_the_containers_failure(datacenter: Datacenter) -> None:
@@ -257,50 +312,6 @@ async def test_a_mount_that_cannot_be_made_is_the_containers_failure(datacenter:
 async def test_a_program_that_cannot_start_says_why(datacenter: Datacenter) -> None:
     with pytest.raises(RuntimeFailure, match="no-such-program.*not found"):
         await datacenter.pod("pet-0", command=("no-such-program",))
-
-
-def cables(number: int) -> int:
-    """How many pods' cables there are in a node's namespace."""
-    with syscalls.visiting(f"{os.environ[FABRIC]}/node-{number}"):
-        return sum(name.startswith("pod") and name != "pods" for _, name in socket.if_nameindex())
-
-
-async def no_cables(number: int) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while cables(number):
-            await asyncio.sleep(0.02)
-
-
-def kernel_objects() -> tuple[int, int]:
-    """Processes, and namespaces of processes, that exist in here."""
-    processes = [path for path in Path("/proc").iterdir() if path.name.isdecimal()]
-    namespaces = set()
-    for process in processes:
-        for kind in ("net", "mnt", "pid", "uts", "ipc"):
-            try:
-                namespaces.add(os.readlink(process / "ns" / kind))
-            except OSError:
-                continue
-    return len(processes), len(namespaces)
-
-
-async def test_pods_leave_nothing_behind(datacenter: Datacenter) -> None:
-    machine = await datacenter.machine()
-    await machine.run_sandbox(SandboxSpec("warm", "default", "warm", hostname="warm"))
-    await machine.remove_sandbox("warm")
-    await no_cables(1)
-    before, descriptors = kernel_objects(), len(os.listdir("/proc/self/fd"))
-    for round_number in range(3):
-        async with asyncio.TaskGroup() as group:
-            for number in range(10):
-                group.create_task(datacenter.pod(f"pet-{round_number}-{number}"))
-        assert cables(1) == 10
-        async with asyncio.TaskGroup() as group:
-            for number in range(10):
-                group.create_task(machine.remove_sandbox(f"uid-pet-{round_number}-{number}"))
-    await no_cables(1)
-    assert kernel_objects() == before
-    assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
 async def test_the_warm_parents_death_is_all_pods_death(datacenter: Datacenter) -> None:

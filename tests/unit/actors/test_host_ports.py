@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from petset.actors.listeners import broker_path, listener_broker
-from petset.cluster.network.host_ports import HOST, borrow_host_port
+from petset.cluster.network.host_ports import HOST, borrow_host_port, borrow_outward_socket
 
 
 @pytest.fixture
@@ -83,3 +83,22 @@ async def test_a_port_that_is_taken_is_refused_as_bind_would(lender: Path) -> No
 async def test_what_is_no_port_is_refused(lender: Path) -> None:
     with ExitStack() as resources, pytest.raises(OSError):
         await borrow(lender, 70_000, resources)
+
+
+@pytest.mark.parametrize(
+    ("host", "kind"),
+    [("192.0.2.1", socket.SOCK_STREAM), ("192.0.2.1", socket.SOCK_DGRAM), ("2001:db8::1", socket.SOCK_DGRAM)],
+    ids=["tcp", "udp", "udp to IPv6"],
+)
+async def test_a_socket_to_the_outside_is_fresh_and_stays(lender: Path, host: str, kind: socket.SocketKind) -> None:
+    def borrow_two() -> list[socket.socket]:
+        return [borrow_outward_socket(lender, host, kind=kind) for _ in range(2)]
+
+    made, other = await asyncio.to_thread(borrow_two)
+    with made, other:
+        assert made.type == kind
+        assert (made.family == socket.AF_INET6) == (":" in host)
+        place = "::1" if ":" in host else HOST
+        made.bind((place, 0))
+        other.bind((place, 0))
+        assert made.getsockname() != other.getsockname(), "two sockets, not one that is shared"
