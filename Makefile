@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(BIN)/petset demo
 
 test: $(VENV)/developing
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests --numprocesses 2 --dist loadgroup
 
 check: $(VENV)/developing
 	$(BIN)/ruff format --check .
@@ -23,7 +23,7 @@ format: $(VENV)/developing
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/developing
-	for each in startup kubia api_server dns network streams; do $(BIN)/python -m benchmarks.$$each; done
+	for each in startup kubia pods api_server dns network leaks streams; do $(BIN)/python -m benchmarks.$$each; done
 
 # Bytecode is compiled at install: without it every process of Ray compiles Ray again (docs/architecture.md).
 $(VENV)/installed: pyproject.toml

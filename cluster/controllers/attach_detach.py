@@ -217,7 +217,7 @@ def _users(volume: Object, snapshot: Snapshot) -> dict[str, list[Object]]:
         return {}
     found: dict[str, list[Object]] = {}
     for pod in snapshot.objects("Pod", namespace_of(claim)):
-        if keeps_volumes(pod) and uses_claim(pod, claim):
+        if uses_claim(pod, claim) and keeps_volumes(pod):
             found.setdefault(pod["spec"]["nodeName"], []).append(pod)
     return found
 
