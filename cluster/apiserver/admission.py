@@ -8,7 +8,9 @@ The plugins stand for the admission controllers and create strategies of the rea
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from petset.cluster.api.custom_definitions import fill_definition, served_status
 from petset.cluster.api.defaults import fill_defaults
@@ -48,6 +50,7 @@ class Admission:
         self._clock = clock
         self._names = names
         self._service_addresses = service_addresses
+        self._service_turn = asyncio.Lock()
         self._plugins: dict[str, Callable[[Object, Object | None], None]] = {
             "Pod": self._admit_pod,
             "Service": self._admit_service,
@@ -57,6 +60,11 @@ class Admission:
             "StatefulSet": self._admit_stateful_set,
             "CustomResourceDefinition": self._admit_definition,
         }
+
+    def turn(self, kind: Kind) -> AbstractAsyncContextManager[None]:
+        """To be held from the admission of an object until it is stored, which may take a while: two Services that
+        were admitted on the same stored ones would get the same address."""
+        return self._service_turn if kind.rules == "Service" else nullcontext()
 
     def for_create(self, kind: Kind, namespace: str, obj: Object) -> Object:
         """A complete new object. `obj` is the caller's own copy. Raises Invalid, NotFound, Forbidden."""

@@ -1,7 +1,8 @@
 """Cluster IPs and node ports: who has which, and which is given next.
 
-The store is the only record: an address is taken when a stored Service has it, so nothing can leak or drift. The first
-addresses of the range are kept for fixed ones (the API server, DNS), as Kubernetes keeps its lower band.
+The store is the only record: an address is taken when a stored Service has it, so nothing can leak or drift. Services
+therefore take turns from here to the store (`Admission.turn`). The first addresses of the range are kept for fixed
+ones (the API server, DNS), as Kubernetes keeps its lower band. The cluster has one family of addresses.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from petset.cluster.errors import InternalError
 from petset.cluster.network.addresses import AddressPlan
 from petset.cluster.store.backend import Backend
 
+FAMILY = "IPv4"
 RESERVED_ADDRESSES = 16
 NODE_PORTS = range(30000, 32768)
 
@@ -35,13 +37,12 @@ class ServiceAddresses:
             _keep(spec, old["spec"])
         if spec["type"] == "ExternalName":
             return
+        self._complete_families(service)
         if not spec.get("clusterIP"):
             spec["clusterIP"] = self.next_free()
         elif old is None and spec["clusterIP"] != "None":
             self._check_wanted(service)
         spec["clusterIPs"] = [spec["clusterIP"]]
-        spec.setdefault("ipFamilies", ["IPv4"])
-        spec.setdefault("ipFamilyPolicy", "SingleStack")
         if spec["type"] in ("NodePort", "LoadBalancer"):
             self._give_node_ports(service)
         else:
@@ -58,6 +59,26 @@ class ServiceAddresses:
         """The stored Services whose address is not of this plan."""
         with_address = [each for each in self._services() if each["spec"].get("clusterIP", "None") not in ("", "None")]
         return [each for each in with_address if ip_address(each["spec"]["clusterIP"]) not in self._plan.services]
+
+    def _complete_families(self, service: Object) -> None:
+        """The registry's rules for a cluster of one family (core/service/storage/alloc.go: initIPFamilyFields). A
+        headless Service without a selector may name any: its endpoints are its author's."""
+        spec = service["spec"]
+        families = spec.get("ipFamilies") or []
+        policy = spec.get("ipFamilyPolicy") or ("RequireDualStack" if len(families) > 1 else "SingleStack")
+        if spec.get("clusterIP") != "None" or spec.get("selector"):
+            errors = [
+                wrong(f"spec.ipFamilies[{number}]", family, "not configured on this cluster")
+                for number, family in enumerate(families)
+                if family != FAMILY
+            ]
+            if policy == "RequireDualStack":
+                text = "this cluster is not configured for dual-stack services"
+                errors.insert(0, wrong("spec.ipFamilyPolicy", policy, text))
+            if errors:
+                raise invalid(self._kind, service["metadata"].get("name", ""), errors)
+        spec["ipFamilies"] = families or [FAMILY]
+        spec["ipFamilyPolicy"] = policy
 
     def _services(self) -> list[Object]:
         return self._backend.objects("services")

@@ -112,6 +112,13 @@ class Verbs:
                 f"({given} != {namespace})"
             )
         refuse_ended(self.backend, kind)
+        async with self.admission.turn(kind):
+            obj = await self._create(kind, namespace, clean, options, owners=owners)
+        return Answer(obj, created=True, warnings=warnings)
+
+    async def _create(
+        self, kind: Kind, namespace: str, clean: Object, options: WriteOptions, *, owners: tuple[Owner, ...] | None
+    ) -> Object:
         obj = self.admission.for_create(kind, namespace, clean)
         key = StoreKey(kind.stored_as, namespace if kind.namespaced else "", obj["metadata"]["name"])
         if owners is not None:
@@ -121,10 +128,10 @@ class Verbs:
         if options.dry_run:
             if self.backend.get(key):
                 raise already_exists(kind, key.name)
-            return Answer(obj, created=True, warnings=warnings)
+            return obj
         try:
             stored = await self.backend.put(key, _in_storage(kind, obj), expected=0)
-            return Answer(in_version(stored, kind.api_version), created=True, warnings=warnings)
+            return in_version(stored, kind.api_version)
         except AlreadyExists:
             raise already_exists(kind, key.name) from None
 
@@ -197,27 +204,28 @@ class Verbs:
         Raises Conflict when the changed object carries a resourceVersion that is not the present one.
         """
         for _ in range(MAX_TRIES):
-            old = self.get(kind, namespace, name)
-            new = change(old)
-            wanted = new.get("metadata", {}).get("resourceVersion") or ""
-            given = new.get("metadata", {}).get("managedFields")
-            revision = old["metadata"]["resourceVersion"]
-            if wanted not in ("", revision):
-                raise modified(kind, name)
-            admitted = self._admit(kind, old, new, subresource)
-            admitted["metadata"]["resourceVersion"] = revision
-            if owners is not None:
-                record(admitted, tuple(owners))
-            else:
-                self.ownership.of_updated(
-                    kind, old, admitted, given=given, options=options, subresource=via or subresource
-                )  # fmt: skip
-            if admitted == old or options.dry_run:
-                return admitted
-            try:
-                return await self._store(kind, old, admitted)
-            except Conflict:
-                continue
+            async with self.admission.turn(kind):
+                old = self.get(kind, namespace, name)
+                new = change(old)
+                wanted = new.get("metadata", {}).get("resourceVersion") or ""
+                given = new.get("metadata", {}).get("managedFields")
+                revision = old["metadata"]["resourceVersion"]
+                if wanted not in ("", revision):
+                    raise modified(kind, name)
+                admitted = self._admit(kind, old, new, subresource)
+                admitted["metadata"]["resourceVersion"] = revision
+                if owners is not None:
+                    record(admitted, tuple(owners))
+                else:
+                    self.ownership.of_updated(
+                        kind, old, admitted, given=given, options=options, subresource=via or subresource
+                    )  # fmt: skip
+                if admitted == old or options.dry_run:
+                    return admitted
+                try:
+                    return await self._store(kind, old, admitted)
+                except Conflict:
+                    continue
         raise modified(kind, name)
 
     def _configuration(

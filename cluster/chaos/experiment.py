@@ -197,7 +197,7 @@ class _Fields:
             raise ExperimentError(f"{self.where}: there is no field {name!r}; there are {', '.join(self._known)}")
 
 
-_KIND_WORDS = {str: "a text", dict: "a mapping", list: "a list", int: "a whole number"}
+_KIND_WORDS: Mapping[type, str] = {str: "a text", dict: "a mapping", list: "a list"}
 
 
 def _is_number(value: object) -> bool:

@@ -103,7 +103,7 @@ def counts_of(outcome: Outcome) -> dict[str, int]:
         "writes_acknowledged": writes.count("acknowledged"),
         "writes_refused": writes.count("refused"),
         "writes_unknown": writes.count("unknown"),
-        "writes_lost": lost_writes(seen),
+        "writes_lost": len(lost_writes(seen)),
         "violations": sum(len(verdict.broken) for verdict in outcome.verdicts),
         "waived": sum(len(verdict.waived) for verdict in outcome.verdicts),
         "samples": len(seen.samples),

@@ -29,7 +29,7 @@ def judge(seen: Observations) -> Verdict:
     """Every write of the load."""
     acknowledged = [write for write in seen.writes if write.outcome == "acknowledged"]
     stored = {journal.pod: journal for journal in seen.journals}
-    lost = [write for write in acknowledged if not _is_stored(write, stored.get(write.acknowledged_by))]
+    lost = lost_writes(seen)
     violations = [*_lost(seen, lost, stored), *_misplaced(seen, stored), *_disordered(seen, stored)]
     return Verdict(
         "durability",
@@ -40,15 +40,14 @@ def judge(seen: Observations) -> Verdict:
     )
 
 
-def lost_writes(seen: Observations) -> int:
-    """How many acknowledged writes are not where they were written."""
-    stored = {journal.pod: journal for journal in seen.journals}
-    acknowledged = (write for write in seen.writes if write.outcome == "acknowledged")
-    return sum(not _is_stored(write, stored.get(write.acknowledged_by)) for write in acknowledged)
-
-
-def _is_stored(write: Write, journal: Journal | None) -> bool:
-    return journal is not None and write.entry in journal.entries
+def lost_writes(seen: Observations) -> list[Write]:
+    """The acknowledged writes that are not where they were written."""
+    entries = {journal.pod: frozenset(journal.entries) for journal in seen.journals}
+    return [
+        write
+        for write in seen.writes
+        if write.outcome == "acknowledged" and write.entry not in entries.get(write.acknowledged_by, ())
+    ]
 
 
 def _lost(seen: Observations, lost: list[Write], stored: dict[str, Journal]) -> Iterator[Violation]:

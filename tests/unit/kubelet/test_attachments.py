@@ -14,6 +14,8 @@ from petset.cluster.api.objects import Object
 from petset.cluster.apiserver.loopback import LoopbackClient
 from petset.cluster.errors import Unavailable
 from petset.cluster.kubelet.attachments import Attachments, NotAttached
+from petset.cluster.kubelet.effects import DisksAwaited, SandboxReady
+from petset.cluster.kubelet.memory import PodMemory, absorb
 from petset.cluster.kubelet.volumes import VolumeNotReady
 from tests.apis import new_api
 from tests.fakes.client import CuttableClient
@@ -134,3 +136,13 @@ async def test_read_write_once_pod_admits_one_pod() -> None:
             await it.attachments.hold("two", (alone,))
         await it.attachments.release("one")
         await it.attachments.hold("two", (alone,))
+
+
+async def test_a_wait_that_takes_too_long_is_told_again_and_again() -> None:
+    memory, told = PodMemory(), []
+    for now in range(0, 260, 2):
+        memory, said = absorb(memory, DisksAwaited("unmounted"), images={}, now=float(now))
+        told += [(now, each.reason, each.message) for each in said]
+    assert told == [(124, "FailedMount", "unmounted"), (248, "FailedMount", "unmounted")]
+    memory, _ = absorb(memory, SandboxReady(), images={}, now=260.0)
+    assert memory.awaited_since is None

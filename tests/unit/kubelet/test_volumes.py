@@ -113,6 +113,10 @@ def test_what_the_machine_must_prepare(volume: Object, persistent: Object, expec
             "references non-existent configmap key: z", id="key missing",
         ),
         pytest.param({"nfs": {"server": "x"}}, {}, "no volume plugin matched (nfs)", id="unknown kind"),
+        pytest.param(
+            CLAIM, sources(csi={"driver": "d", "volumeHandle": "h"}, volumeMode="Block"),
+            "raw block volumes are not supported: this cluster's volumes are folders", id="Block",
+        ),
     ],
 )  # fmt: skip
 def test_a_volume_that_is_not_ready_is_explained(
