@@ -3,13 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check chaos format bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/petset demo
 
 test: $(VENV)/developing
-	$(BIN)/python -m pytest tests --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest tests --numprocesses 2
 
 check: $(VENV)/developing
 	$(BIN)/ruff format --check .
@@ -17,6 +17,13 @@ check: $(VENV)/developing
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/unit tests/contract
+
+# Every experiment of the library, in a short form, on a cluster of its own.
+chaos: $(VENV)/installed
+	home=$$(mktemp -d) && export PETSET_HOME=$$home && status=0; \
+	$(BIN)/petset up chaos --detach --port 0 --disk-faults && \
+	$(BIN)/petset chaos run --all --seed 1 --duration 6 --cluster chaos || status=$$?; \
+	$(BIN)/petset down chaos --purge --yes; rm -rf $$home; exit $$status
 
 format: $(VENV)/developing
 	$(BIN)/ruff format .

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from petset.cluster.api.kinds import Kind
 from petset.cluster.api.schema import load_schemas
 from petset.cluster.apiserver.api import Api, make_api
+from petset.cluster.apiserver.options import WriteOptions
 from petset.cluster.clock import Clock
 from petset.cluster.names import seeded_names
 from petset.cluster.network.addresses import AddressPlan, loopback_plan
+from petset.cluster.store.backend import Backend
 from petset.cluster.store.memory import MemoryBackend
+
+WRITE = WriteOptions()
 
 
 class SetClock:
@@ -23,15 +28,35 @@ class SetClock:
         return self.seconds
 
 
-async def new_api(clock: Clock | None = None, *, slot: int = 0, addresses: AddressPlan | None = None) -> Api:
+async def new_api(
+    clock: Clock | None = None, *, slot: int = 0, addresses: AddressPlan | None = None, backend: Backend | None = None
+) -> Api:
     """A fresh API with the objects that every cluster has, its addresses those of a loopback slot or as given."""
     return await make_api(
-        MemoryBackend(),
+        backend or MemoryBackend(),
         schemas=load_schemas(),
         clock=clock or SetClock(),
         names=seeded_names(1),
         addresses=addresses or loopback_plan(slot),
     )
+
+
+def kind(api: Api, name: str) -> Kind:
+    """A kind by its name, such as `Pod`."""
+    return api.registry.of_kind(name)
+
+
+async def create(api: Api, manifest: dict[str, Any], namespace: str = "default", options: WriteOptions = WRITE) -> Any:
+    """The object as it was stored."""
+    return (await api.verbs.create(kind(api, manifest["kind"]), namespace, manifest, options)).object
+
+
+async def patch(api: Api, kind_name: str, name: str, body: Any, patch_type: str = "merge", **options: Any) -> Any:
+    """The object of the default namespace, patched."""
+    answer = await api.verbs.patch(
+        kind(api, kind_name), "default", name, body=body, patch_type=patch_type, options=WRITE, **options
+    )
+    return answer.object
 
 
 def manifest_pod(name: str = "a", **spec: Any) -> dict[str, Any]:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+ON_RAY = "tests/on_ray/"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file run one after another, in one worker, and so share its fixtures; those on Ray all do.
+class FileByFile(LoadScopeScheduling):
+    """Tests of one file run one after another, in one process, and so share its fixtures; those on Ray all do."""
 
-    Files that contend for something of the machine name a group of their own (`pytest.mark.xdist_group`).
-    """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            is_on_ray = "on_ray" in item.path.parts
-            item.add_marker(pytest.mark.xdist_group("on_ray" if is_on_ray else str(item.path)))
+    def _split_scope(self, nodeid: str) -> str:
+        return ON_RAY if nodeid.startswith(ON_RAY) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileByFile:
+    """How a run in several processes (`-n 2`) is divided."""
+    return FileByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

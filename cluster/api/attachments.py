@@ -74,10 +74,15 @@ def volumes_attached(node: Object) -> list[str]:
     return [each["name"] for each in (node.get("status") or {}).get("volumesAttached") or ()]
 
 
+def expected_node(pod: Object) -> str:
+    """The pod's node, or the one that it is promised while its claims are being bound; "" for neither."""
+    return str(pod["spec"].get("nodeName") or (pod.get("status") or {}).get("nominatedNodeName") or "")
+
+
 def keeps_volumes(pod: Object) -> bool:
-    """The pod has a node and may still use its volumes there (IsPodTerminated, negated)."""
+    """The pod has a node, if only a promised one, and may still use its volumes there (IsPodTerminated, negated)."""
     status = pod.get("status") or {}
-    if not pod["spec"].get("nodeName") or status.get("phase") in _ENDED:
+    if not expected_node(pod) or status.get("phase") in _ENDED:
         return False
     running = [each for each in status.get("containerStatuses") or () if "terminated" not in (each.get("state") or {})]
     return not pod["metadata"].get("deletionTimestamp") or bool(running) or not status.get("containerStatuses")

@@ -11,6 +11,7 @@ from petset.cluster.api.kinds import Registry
 from petset.cluster.api.release import RELEASE
 from petset.cluster.api.schema import Schemas
 from petset.cluster.apiserver import discovery
+from petset.cluster.apiserver.health import health
 from petset.cluster.apiserver.openapi import V2_DOCUMENT, V2_TYPE, OpenApi
 from petset.cluster.errors import NotFound
 
@@ -44,8 +45,9 @@ class About:
         match parts:
             case ["version"]:
                 return json_response(VERSION)
-            case ["healthz" | "livez" | "readyz", *_]:
-                return web.Response(text="ok")
+            case ["healthz" | "livez" | "readyz" as endpoint, *check]:
+                is_verbose, excluded = "verbose" in request.query, request.query.getall("exclude", [])
+                return web.Response(text=health(endpoint, "/".join(check), is_verbose=is_verbose, excluded=excluded))
             case ["api" | "apis"] if "as=APIGroupDiscoveryList" in accept and "v=v2," in accept + ",":
                 body = orjson.dumps(discovery.aggregated(registry, core=parts == ["api"]))
                 return web.Response(body=body, headers={"Content-Type": discovery.AGGREGATED_TYPE})

@@ -3,8 +3,8 @@
 A service's proxy picks one ready endpoint of the named port, at random as the real server does. Bodies stream both ways
 in bounded pieces, each side as fast as the other takes them. A request for an upgrade (WebSocket, or any other) that
 the pod accepts becomes a plain connection; no certificate of a pod is verified. Redirects are not followed; a Location,
-and the links of an HTML page that comes plain or gzipped, get the proxy's own prefix, so that browsers and curl stay
-inside it (proxy_links.py).
+and the links of an HTML page that comes plain, gzipped or deflated, get the proxy's own prefix, so that browsers and
+curl stay inside it (proxy_links.py).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from petset.cluster.api.kinds import Kind
 from petset.cluster.api.objects import Object
 from petset.cluster.apiserver.api import Api
 from petset.cluster.apiserver.paths import ResourcePath
-from petset.cluster.apiserver.proxy_links import GzippedLinks, HtmlLinks, link_rewriter
+from petset.cluster.apiserver.proxy_links import HtmlLinks, PackedLinks, link_rewriter
 from petset.cluster.errors import BadRequest, NotFound, Unavailable
 from petset.cluster.streaming.takeover import Refused, TakenOver, ask, close, connect, relay, taken_over
 
@@ -187,7 +187,7 @@ async def _relay(
 
 def _page(
     request: web.Request, answer: aiohttp.ClientResponse, rewritten: Callable[[str], str]
-) -> HtmlLinks | GzippedLinks | None:
+) -> HtmlLinks | PackedLinks | None:
     """What rewrites the answer's body; None for one that is no page, a part of one, or in an encoding of others."""
     if answer.content_type != "text/html" or request.method == hdrs.METH_HEAD or answer.status in _NO_WHOLE_BODY:
         return None
@@ -195,8 +195,8 @@ def _page(
     match answer.headers.get(hdrs.CONTENT_ENCODING, "").lower():
         case "" | "identity":
             return links
-        case "gzip":
-            return GzippedLinks(links)
+        case "gzip" | "deflate" as encoding:
+            return PackedLinks(links, encoding)
     return None
 
 

@@ -17,11 +17,13 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Iterable
+from typing import Literal
 from urllib.parse import urlsplit
 
 MAX_TAG_BYTES = 64 * 1024
 PIECE_BYTES = 64 * 1024
-_GZIP = 16 + zlib.MAX_WBITS
+_ZLIB_HEADER_BYTES = 2
+_GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 _LINKS: dict[bytes, frozenset[bytes]] = {
     tag.encode(): frozenset(names.encode().split())
@@ -132,23 +134,46 @@ class HtmlLinks:
         return _ATTRIBUTE.sub(replaced, tag)
 
 
-class GzippedLinks:
-    """The same for a page in gzip. A piece may grow a thousandfold: it is unpacked PIECE_BYTES at a time."""
+class PackedLinks:
+    """The same for a page in gzip or deflate. A piece may grow a thousandfold: it is unpacked PIECE_BYTES at a time.
 
-    def __init__(self, links: HtmlLinks) -> None:
+    Deflate comes with zlib's two bytes before it, as the standard says, or without, as some servers have it; it leaves
+    as it came.
+    """
+
+    def __init__(self, links: HtmlLinks, encoding: Literal["gzip", "deflate"]) -> None:
         self._links = links
-        self._unpacked = zlib.decompressobj(wbits=_GZIP)
-        self._packed = zlib.compressobj(wbits=_GZIP)
+        self._held = b""
+        self._streams = _streams(_GZIP) if encoding == "gzip" else None
+        """None until the first two bytes tell which form of deflate it is."""
 
     def feed(self, piece: bytes) -> bytes:
-        """What is complete by now. Raises zlib.error for what is no gzip."""
+        """What is complete by now. Raises zlib.error for what is not in this encoding."""
+        if self._streams is None:
+            piece = self._held = self._held + piece
+            if len(piece) < _ZLIB_HEADER_BYTES:
+                return b""
+            self._streams = _streams(_ZLIB if _begins_with_zlib(piece) else _RAW)
+        unpacked, packed = self._streams
         done: list[bytes] = []
         while piece:
-            plain = self._unpacked.decompress(piece, PIECE_BYTES)
-            done.append(self._packed.compress(self._links.feed(plain)))
-            piece = self._unpacked.unconsumed_tail
+            plain = unpacked.decompress(piece, PIECE_BYTES)
+            done.append(packed.compress(self._links.feed(plain)))
+            piece = unpacked.unconsumed_tail
         return b"".join(done)
 
     def finish(self) -> bytes:
-        rest = self._links.feed(self._unpacked.flush()) + self._links.finish()
-        return self._packed.compress(rest) + self._packed.flush()
+        if self._streams is None:
+            return self._held
+        unpacked, packed = self._streams
+        rest = self._links.feed(unpacked.flush()) + self._links.finish()
+        return packed.compress(rest) + packed.flush()
+
+
+def _streams(window_bits: int) -> tuple[zlib._Decompress, zlib._Compress]:
+    return zlib.decompressobj(wbits=window_bits), zlib.compressobj(wbits=window_bits)
+
+
+def _begins_with_zlib(piece: bytes) -> bool:
+    """RFC 1950, 2.2: the method is 8, and both bytes as one number are a multiple of 31."""
+    return piece[0] & 0x0F == 8 and int.from_bytes(piece[:_ZLIB_HEADER_BYTES], "big") % 31 == 0

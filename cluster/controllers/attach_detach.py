@@ -17,6 +17,9 @@ still reach the disk is the storage's affair. Without fencing both nodes write, 
 says so; with it (`petset up --fence`) a finalizer keeps the VolumeAttachment until the disk has been taken away from
 whoever holds it (node/attacher.py), and only then is the disk attached elsewhere.
 
+A pod whose claims are being bound has its node promised (`status.nominatedNodeName`): its disks are attached there
+while the scheduler finishes. Kubernetes waits for the binding.
+
 One key per PersistentVolume. The six minutes count from an annotation, so that a restart does not forget them. Rules
 and texts: pkg/controller/volume/attachdetach (reconciler.go, operation_generator.go) and the external attacher, whose
 part is done here too. Left out: CSIDriver.attachRequired, limits of volumes per node.
@@ -32,6 +35,7 @@ from petset.cluster.api.attachments import (
     attached_volume,
     attacher_finalizer,
     attachment_name,
+    expected_node,
     is_exclusive,
     keeps_volumes,
     needs_attachment,
@@ -148,9 +152,9 @@ class _Draft:
 
     def _mark_attached(self, attachment: str, node: str) -> None:
         """The external attacher's part; where disks are fenced, it is another's (node/attacher.py)."""
+        self._report(node)  # first: the kubelet waits for that one
         done = {"status": {"attached": True}}
         self.writes.append(Patch("VolumeAttachment", "", attachment, done, subresource="status"))
-        self._report(node)
 
     def _report(self, node_name: str) -> None:
         """Tell the kubelet."""
@@ -218,7 +222,7 @@ def _users(volume: Object, snapshot: Snapshot) -> dict[str, list[Object]]:
     found: dict[str, list[Object]] = {}
     for pod in snapshot.objects("Pod", namespace_of(claim)):
         if uses_claim(pod, claim) and keeps_volumes(pod):
-            found.setdefault(pod["spec"]["nodeName"], []).append(pod)
+            found.setdefault(expected_node(pod), []).append(pod)
     return found
 
 
@@ -243,7 +247,7 @@ def _listed(names: Iterable[str]) -> list[Object]:
 
 
 def _of_pod(pod: Object, snapshot: Snapshot) -> Iterable[Key]:
-    if not pod["spec"].get("nodeName"):
+    if not expected_node(pod):
         return
     for name in claim_names(pod):
         claim = snapshot.get("PersistentVolumeClaim", namespace_of(pod), name)
@@ -259,7 +263,7 @@ def _is_settled(pod: Object, claim: Object, snapshot: Snapshot) -> bool:
         return False
     if not needs_attachment(volume):
         return True
-    attachment = snapshot.get("VolumeAttachment", "", attachment_name(volume, pod["spec"]["nodeName"]))
+    attachment = snapshot.get("VolumeAttachment", "", attachment_name(volume, expected_node(pod)))
     if attachment is None or is_terminating(attachment) or DETACH_REQUESTED_AT in annotations_of(attachment):
         return False
     return keeps_volumes(present) and bool((attachment.get("status") or {}).get("attached"))

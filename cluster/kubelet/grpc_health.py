@@ -19,6 +19,8 @@ import h2.exceptions
 PATH = "/grpc.health.v1.Health/Check"
 STATUSES = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
 UNAVAILABLE = 14
+MAX_MESSAGE_BYTES = 1024
+"""A HealthCheckResponse has a few; a server that sends on and on is no gRPC health server."""
 _PREFIX_BYTES = 5
 """Before a message: whether it is compressed, and its length."""
 _STATUS_TAG = b"\x08"
@@ -64,6 +66,8 @@ class HealthCall:
                 self._end(event.headers or ())
             case h2.events.DataReceived():
                 self._message += event.data or b""
+                if len(self._message) > MAX_MESSAGE_BYTES:
+                    raise OSError(f"the server answered with more than {MAX_MESSAGE_BYTES} bytes")
                 self._connection.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 0)
             case h2.events.StreamReset() | h2.events.ConnectionTerminated():
                 error = f"the server ended the call with HTTP/2 error {int(event.error_code or 0)}"
@@ -78,7 +82,7 @@ class HealthCall:
         if not status.isdigit():
             return
         if code := int(status):
-            self.answer = (code, unquote(known.get(b"grpc-message", b"").decode()))
+            self.answer = (code, unquote(known.get(b"grpc-message", b"").decode(errors="replace")))
         else:
             self.answer = (0, _status_in(self._message[_PREFIX_BYTES:]))
 

@@ -347,7 +347,7 @@ class _Draft:
         if not (container.spec.get("lifecycle") or {}).get("postStart"):
             self.remember(container.name, replace(memory, post_start="done"))
             return
-        self.remember(container.name, replace(memory, post_start="running"))
+        self.remember(container.name, replace(memory, post_start="running", hooked_id=container.current.id))
         self.effects.append(RunHook(container.name, container.current.id, "postStart", POST_START_SECONDS))
 
     def _probe(self, container: ContainerFacts, *, terminating: bool) -> None:

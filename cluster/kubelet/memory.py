@@ -75,6 +75,8 @@ class ContainerMemory:
     probes: ContainerProbes | None = None
     post_start: HookStage = "done"
     """`due` from the container's start; only `done` counts as ready, and `failed` gets the container killed."""
+    hooked_id: str = ""
+    """The attempt whose postStart hook was run last: it may answer after that attempt's end."""
     stop: Stop | None = None
     time_scale: float = 1.0
 
@@ -203,7 +205,8 @@ def _started(memory: ContainerMemory, result: Started, *, now: float) -> tuple[C
     crash = memory.crash
     if result.failed_at is not None:
         crash = stepped(crash, failed_at=result.failed_at, now=now, time_scale=memory.time_scale)
-    after = replace(memory, crash=crash, waiting=None, retry_at=0.0, stop=None, probes=None, post_start="due")
+    after = replace(memory, crash=crash, waiting=None, retry_at=0.0, stop=None, probes=None)
+    after = replace(after, post_start="due", hooked_id="")
     return after, [
         Say("Normal", "Created", f"Created container: {result.container}"),
         Say("Normal", "Started", f"Started container {result.container}"),
@@ -226,6 +229,8 @@ def _hook_ended(memory: ContainerMemory, result: HookEnded) -> tuple[ContainerMe
         if stop is None or stop.container_id != result.container_id:
             return memory, said
         return replace(memory, stop=replace(stop, hook="done")), said
+    if memory.hooked_id != result.container_id:  # of an attempt that is over: the next one has a hook of its own
+        return memory, []
     if not result.error:
         return replace(memory, post_start="done"), []
     return replace(memory, post_start="failed"), [Say("Warning", "FailedPostStartHook", "PostStartHook failed")]

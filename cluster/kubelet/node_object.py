@@ -68,12 +68,15 @@ def node_status(present: Object, node: NodeIdentity, config: KubeletConfig, *, t
 
 
 def must_report(present: Object, wanted: Object, config: KubeletConfig, now: float) -> bool:
-    """Whether a status must be written: something but the heartbeats changed, or the last report is old."""
+    """Whether a status must be written: something but the heartbeats changed, or the last report is old.
+
+    Others may have written the conditions: nothing but their types is sure to be there.
+    """
     old = present.get("status") or {}
     if _without_heartbeats(old) != _without_heartbeats(wanted):
         return True
-    ready = condition(present, "Ready") or {}
-    return now >= parse_time(ready["lastHeartbeatTime"]) + config.status_report_seconds
+    reported_at = (condition(present, "Ready") or {}).get("lastHeartbeatTime")
+    return reported_at is None or now >= parse_time(reported_at) + config.status_report_seconds
 
 
 def new_lease(node: NodeIdentity, config: KubeletConfig, *, owner: Object | None, now: float) -> Object:
@@ -95,13 +98,13 @@ def new_lease(node: NodeIdentity, config: KubeletConfig, *, owner: Object | None
 
 
 def _condition(present: Object, type_: str, *, true: bool, reason: str, message: str, now: float) -> Object:
-    status, old = "True" if true else "False", condition(present, type_)
-    same = old is not None and old.get("status") == status
+    status, old = "True" if true else "False", condition(present, type_) or {}
+    moved_at = old.get("lastTransitionTime") if old.get("status") == status else None
     return {
         "type": type_,
         "status": status,
         "lastHeartbeatTime": format_time(now),
-        "lastTransitionTime": old["lastTransitionTime"] if same and old else format_time(now),
+        "lastTransitionTime": moved_at or format_time(now),
         "reason": reason,
         "message": message,
     }

@@ -39,7 +39,7 @@ class NetworkProber:
                     return response.status, body.decode(errors="replace")
             except aiohttp.ClientConnectorError as error:
                 raise error.os_error from None
-            except aiohttp.ClientError as error:
+            except (aiohttp.ClientError, ValueError) as error:  # ValueError: a header or host that cannot be sent
                 raise OSError(str(error)) from error
 
     async def tcp_connect(self, host: str, port: int, timeout_seconds: float) -> None:
@@ -62,7 +62,10 @@ class NetworkProber:
     async def _connected(self, host: str, port: int) -> AsyncIterator[socket.socket]:
         """Raises OSError."""
         loop = asyncio.get_running_loop()
-        *_, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
+        try:
+            *_, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
+        except UnicodeError as error:
+            raise OSError(f"no host name: {error}") from error
         with self._network.make_socket(str(address[0])) as made:
             await loop.sock_connect(made, address)
             yield made

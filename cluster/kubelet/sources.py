@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from petset.cluster.api.objects import Object, is_terminating, namespace_of
 from petset.cluster.clock import Clock
 from petset.cluster.control.client import Client
-from petset.cluster.errors import ApiError, NotFound, Unavailable
+from petset.cluster.errors import ApiError, BadRequest, Forbidden, NotFound, Unavailable
 from petset.cluster.kubelet.tokens import TokenCache
 from petset.cluster.kubelet.volume_files import TOKEN, Needed, needed_by, tokens_needed
-from petset.cluster.kubelet.volumes import bound_volumes, needed_objects
+from petset.cluster.kubelet.volumes import VolumeNotReady, bound_volumes, needed_objects
 
 FRESH_SECONDS = 1.0
 MAX_OBJECTS = 2000
@@ -48,7 +48,10 @@ class SourceCache:
         return await self._get_all(needed_objects(pod), namespace_of(pod))
 
     async def for_files(self, pod: Object) -> dict[tuple[str, str], Object]:
-        """What the files of a pod's volumes are made of: ConfigMaps, Secrets, and tokens. Raises Unavailable."""
+        """What the files of a pod's volumes are made of: ConfigMaps, Secrets, and tokens.
+
+        Raises VolumeNotReady, Unavailable.
+        """
         volumes = pod["spec"].get("volumes") or ()
         found = await self._get_all([each for volume in volumes for each in needed_by(volume)], namespace_of(pod))
         return found | await self._get_tokens(pod)
@@ -91,6 +94,8 @@ class SourceCache:
                 found[TOKEN, wish.name] = await self._tokens.get(pod, wish)
             except NotFound:
                 continue
+            except (BadRequest, Forbidden) as error:
+                raise VolumeNotReady(f"MountVolume.SetUp failed : failed to fetch token: {error}") from error
         return found
 
     async def _get(self, kind: str, name: str, namespace: str) -> list[Object]:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple
 
 from petset.cluster.network.netlink import open_connections
+
+Place = tuple[str, int]
+"""An address and a port."""
 
 
 class UdpFlows:
@@ -35,21 +38,26 @@ class UdpFlows:
     ) -> None:
         self._open.close()
 
-    def end(self, address: str, port: int, *, keep: Collection[tuple[str, int]]) -> None:
-        """End the flows to this address and port, but for those that are sent on to one of `keep`. Raises OSError."""
+    def end(self, kept: Mapping[Place, Collection[Place]]) -> None:
+        """End the flows to each of these places, but for those that are sent on to where its are kept. Raises OSError.
+
+        At least one place. Of one alone the kernel picks the flows, of several this does: one question in any case.
+        """
+        address, port = next(iter(kept)) if len(kept) == 1 else (None, None)
         asked = NFCTAttrTuple(proto=socket.IPPROTO_UDP, daddr=address, dport=port)
         try:
             for flow in list(self._connections.dump(tuple_orig=asked)):
+                sent = NFCTAttrTuple.from_netlink(socket.AF_INET, flow.get_attr("CTA_TUPLE_ORIG"))
                 reply = NFCTAttrTuple.from_netlink(socket.AF_INET, flow.get_attr("CTA_TUPLE_REPLY"))
-                if (reply.saddr, reply.sport) not in keep:
-                    self._end(flow)
+                to = kept.get((sent.daddr, sent.dport))
+                if to is not None and (reply.saddr, reply.sport) not in to:
+                    self._end(sent)
         except NetlinkError as error:
             raise OSError(error.code, f"connection tracking: {error}") from error
 
-    def _end(self, flow: Any) -> None:
+    def _end(self, sent: NFCTAttrTuple) -> None:
         try:
-            asked = NFCTAttrTuple.from_netlink(socket.AF_INET, flow.get_attr("CTA_TUPLE_ORIG"))
-            self._connections.entry("del", tuple_orig=asked)
+            self._connections.entry("del", tuple_orig=sent)
         except NetlinkError as error:
             if error.code != errno.ENOENT:  # else it has ended by itself
                 raise

@@ -88,8 +88,10 @@ class NamespacesNetwork:
         async with pod.turn:
             while pod.connected:
                 _, stack = pod.connected.pop()
-                await self._disconnect(stack)
-                self._addresses.release(key)
+                try:
+                    await self._disconnect(stack)
+                finally:  # a cable that is left behind goes when the next pod of that address comes
+                    self._addresses.release(key)
         if not pod.connected and self._pods.get(key) is pod and not pod.turn.locked():
             del self._pods[key]
 

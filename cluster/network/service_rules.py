@@ -8,9 +8,9 @@
       chain `postrouting`              whose answer would not come back this way gets this node's own address
 
 The kernel remembers each connection (connection tracking): only its first packet comes to these chains, and it goes on
-when its endpoint leaves. UDP flows of an endpoint that left are ended, as kube-proxy ends them. A frontend is changed
-in one transaction: no packet sees it half done. An address without a frontend is this machine's own and nobody listens
-there: refused at once.
+when its endpoint leaves. UDP flows of an endpoint that left are ended, as kube-proxy ends them. Frontends are changed
+in transactions, one of them or many: no packet sees one half done. An address without a frontend is this machine's own
+and nobody listens there: refused at once.
 
 Pods see their clients' own addresses, apart from: a pod that reaches itself; clients on the node itself; node ports
 and load balancers with externalTrafficPolicy Cluster; and, where bridges do not call netfilter, pods of one node.
@@ -22,16 +22,17 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from petset.cluster.network import nft
-from petset.cluster.network.connections import UdpFlows
+from petset.cluster.network.connections import Place, UdpFlows
 from petset.cluster.network.netlink import open_tables
 
 TABLE = "petset-services"
@@ -45,16 +46,12 @@ _HIDE_CLIENT = (0x4000).to_bytes(4, sys.byteorder)
 """kube-proxy's masquerade mark."""
 _FRONTEND_KEY_BYTES = 12
 _PLACE_BYTES = 8
-_TURNS, _KNOWN = 10, 11
-"""The maps and sets without a name within one transaction."""
 _ELEMENTS_AT_ONCE = 500
 """What one message holds with room to spare: the kernel's limit is 64 KiB."""
 _ADD, _RENEW, _REMOVE = 0, 1, 2
 _BRIDGE_CALLS = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 _PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP}
 
-Place = tuple[str, int]
-"""An address and a port."""
 NOWHERE: Place = ("0.0.0.0", 0)
 """Asked for the flows to it, the kernel says whether it can tell of any."""
 
@@ -81,6 +78,19 @@ class Front:
         return IPv4Address(self.address).packed + _padded(number) + _padded(self.port.to_bytes(2, "big"))
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where a frontend leads: to these targets in turn, at least one.
+
+    `affinity_seconds`: how long a silent client keeps its target; another value forgets who has which.
+    `hides_clients`: targets see this node's address, so that answers come back through it.
+    """
+
+    targets: tuple[Place, ...]
+    affinity_seconds: int = 0
+    hides_clients: bool = False
+
+
 class ServiceRules:
     """The rules of this thread's network namespace; `with` opens them."""
 
@@ -98,7 +108,7 @@ class ServiceRules:
         """Raises OSError where the kernel cannot translate addresses."""
         try:
             nft.transact(self._tables, self._foundations())
-            self._flows.end(*NOWHERE, keep=())
+            self._flows.end({NOWHERE: ()})
         except OSError:
             self._open.close()
             raise
@@ -110,41 +120,40 @@ class ServiceRules:
         """Leaves the rules in force, as kube-proxy does."""
         self._open.close()
 
-    def put(
-        self, front: Front, targets: tuple[Place, ...], *, affinity_seconds: int = 0, hides_clients: bool = False
-    ) -> None:
-        """Send further connections for a frontend to these targets, in turn. Raises OSError: nothing changed.
+    def change(self, ways: Mapping[Front, Way | None]) -> None:
+        """Send further connections these ways; None: answer no longer, connections go on. Raises OSError: nothing
+        changed."""
+        ids = count(1)
+        steps = [step for front, way in ways.items() for step in self._steps(front, way, ids)]
+        if steps:
+            nft.transact(self._tables, steps)
+        for front, way in ways.items():
+            if way is None:
+                self._affinity_seconds.pop(front, None)
+            else:
+                self._affinity_seconds[front] = way.affinity_seconds
+        if flows := {(f.address, f.port): way.targets if way else () for f, way in ways.items() if f.protocol == "UDP"}:
+            self._flows.end(flows)
 
-        `affinity_seconds`: how long a silent client keeps its target; another value forgets who has which.
-        `hides_clients`: targets see this node's address, so that answers come back through it.
-        """
-        steps = [] if front in self._affinity_seconds else [nft.message("new chain", table=TABLE, name=front.chain)]
-        steps.append(nft.message("delete rule", table=TABLE, chain=front.chain))
-        before = self._affinity_seconds.get(front, 0)
-        if before != affinity_seconds:
-            steps += _change_affinity(front, before, affinity_seconds)
-        steps += self._rules(front, targets, affinity_seconds > 0, hides_clients)
-        if front not in self._affinity_seconds:
-            steps.append(nft.elements("new elements", TABLE, _FRONTENDS, [(front.key, front.chain)]))
-        nft.transact(self._tables, steps)
-        self._affinity_seconds[front] = affinity_seconds
-        self._end_flows(front, targets)
-
-    def remove(self, front: Front) -> None:
-        """Answer no longer; connections go on. Raises OSError."""
-        steps = [
-            nft.elements("delete elements", TABLE, _FRONTENDS, [(front.key, None)]),
-            nft.message("delete rule", table=TABLE, chain=front.chain),
-            nft.message("delete chain", table=TABLE, name=front.chain),
-            *_change_affinity(front, self._affinity_seconds[front], 0),
-        ]
-        nft.transact(self._tables, steps)
-        del self._affinity_seconds[front]
-        self._end_flows(front, ())
-
-    def _end_flows(self, front: Front, targets: tuple[Place, ...]) -> None:
-        if front.protocol == "UDP":
-            self._flows.end(front.address, front.port, keep=targets)
+    def _steps(self, front: Front, way: Way | None, ids: Iterator[int]) -> Iterator[nft.Message]:
+        """From what there is to what is wanted; `ids` are the numbers of sets within the transaction."""
+        is_new, before = front not in self._affinity_seconds, self._affinity_seconds.get(front, 0)
+        flush = nft.message("delete rule", table=TABLE, chain=front.chain)
+        if way is None:
+            if not is_new:
+                yield nft.elements("delete elements", TABLE, _FRONTENDS, [(front.key, None)])
+                yield flush
+                yield nft.message("delete chain", table=TABLE, name=front.chain)
+                yield from _change_affinity(front, before, 0, id=next(ids))
+            return
+        if is_new:
+            yield nft.message("new chain", table=TABLE, name=front.chain)
+        yield flush
+        if before != way.affinity_seconds:
+            yield from _change_affinity(front, before, way.affinity_seconds, id=next(ids))
+        yield from _rules(front, way, turns=next(ids), known=next(ids))
+        if is_new:
+            yield nft.elements("new elements", TABLE, _FRONTENDS, [(front.key, front.chain)])
 
     def _foundations(self) -> Iterator[nft.Message]:
         """A table of our own with nothing in it but the ways in and out."""
@@ -185,41 +194,40 @@ class ServiceRules:
                 nft.destination_address(nft.R0), nft.masked(nft.R0, mask), nft.equal(nft.R0, network),
             ]  # fmt: skip
 
-    def _rules(
-        self, front: Front, targets: tuple[Place, ...], is_sticky: bool, hides_clients: bool
-    ) -> Iterator[nft.Message]:
-        """The chain of a frontend, and the maps that it looks into."""
-        places = [IPv4Address(address).packed + _padded(port.to_bytes(2, "big")) for address, port in targets]
-        numbered = ((number.to_bytes(4, sys.byteorder), place) for number, place in enumerate(places))
-        yield from _anonymous(_TURNS, numbered, is_map=True)
-        mark = [nft.constant(nft.R0, _HIDE_CLIENT), nft.store_mark(nft.R0)] if hides_clients else []
-        memory: list[nft.Expression] = []
-        if is_sticky:
-            yield from _anonymous(_KNOWN, ((place, None) for place in places), is_map=False)
-            known = [
-                nft.source_address(nft.R0),
-                nft.look_up(front.affinity, nft.R0, into=nft.R4),
-                nft.look_up("__set%d", nft.R4, id=_KNOWN),
-                nft.remember(_RENEW, front.affinity, nft.R0, data=nft.R4),
-            ]
-            yield _rule(front.chain, [*mark, *known, nft.send_to(nft.R4, nft.R5)])
-            memory = [
-                nft.source_address(nft.R0),
-                nft.remember(_REMOVE, front.affinity, nft.R0, data=nft.R4),
-                nft.remember(_ADD, front.affinity, nft.R0, data=nft.R4),
-            ]
-        choice = [nft.in_turn(nft.R1, len(places)), nft.look_up("__map%d", nft.R1, into=nft.R4, id=_TURNS)]
-        yield _rule(front.chain, [*mark, *choice, *memory, nft.send_to(nft.R4, nft.R5)])
+
+def _rules(front: Front, way: Way, *, turns: int, known: int) -> Iterator[nft.Message]:
+    """The chain of a frontend, and the maps that it looks into, which have these ids."""
+    places = [IPv4Address(address).packed + _padded(port.to_bytes(2, "big")) for address, port in way.targets]
+    numbered = ((number.to_bytes(4, sys.byteorder), place) for number, place in enumerate(places))
+    yield from _anonymous(turns, numbered, is_map=True)
+    mark = [nft.constant(nft.R0, _HIDE_CLIENT), nft.store_mark(nft.R0)] if way.hides_clients else []
+    memory: list[nft.Expression] = []
+    if way.affinity_seconds:
+        yield from _anonymous(known, ((place, None) for place in places), is_map=False)
+        recall = [
+            nft.source_address(nft.R0),
+            nft.look_up(front.affinity, nft.R0, into=nft.R4),
+            nft.look_up("__set%d", nft.R4, id=known),
+            nft.remember(_RENEW, front.affinity, nft.R0, data=nft.R4),
+        ]
+        yield _rule(front.chain, [*mark, *recall, nft.send_to(nft.R4, nft.R5)])
+        memory = [
+            nft.source_address(nft.R0),
+            nft.remember(_REMOVE, front.affinity, nft.R0, data=nft.R4),
+            nft.remember(_ADD, front.affinity, nft.R0, data=nft.R4),
+        ]
+    choice = [nft.in_turn(nft.R1, len(places)), nft.look_up("__map%d", nft.R1, into=nft.R4, id=turns)]
+    yield _rule(front.chain, [*mark, *choice, *memory, nft.send_to(nft.R4, nft.R5)])
 
 
-def _change_affinity(front: Front, before_seconds: int, seconds: int) -> Iterator[nft.Message]:
+def _change_affinity(front: Front, before_seconds: int, seconds: int, *, id: int) -> Iterator[nft.Message]:
     """Forget which client has which target; and, with seconds, begin to remember."""
     if before_seconds:
         yield nft.message("delete set", table=TABLE, name=front.affinity)
     if seconds:
         yield nft.new_set(
             TABLE, front.affinity, key_bytes=nft.REGISTER_BYTES, data_bytes=_PLACE_BYTES, timeout_seconds=seconds,
-            flags={nft.MAP, nft.TIMEOUT, nft.DYNAMIC}, max_elements=MAX_REMEMBERED, id=1,
+            flags={nft.MAP, nft.TIMEOUT, nft.DYNAMIC}, max_elements=MAX_REMEMBERED, id=id,
         )  # fmt: skip
 
 

@@ -93,13 +93,13 @@ class Attacher:
         await self._patch(attachment, {"metadata": {"finalizers": kept or None}})
 
     async def _disk_of(self, attachment: Object) -> str:
-        """The disk's handle; a volume whose object is gone was called like its disk."""
+        """The disk's handle; a volume whose object is gone, or is no disk any more, was called like its disk."""
         name = attached_volume(attachment)
         try:
             volume = await self._client.get("PersistentVolume", name)
         except NotFound:
             return name
-        return str(volume["spec"]["csi"]["volumeHandle"])
+        return str((volume["spec"].get("csi") or {}).get("volumeHandle") or name)
 
     async def _patch(self, attachment: Object, body: Object, *, subresource: str = "") -> None:
         guarded = {**body, "metadata": {**body.get("metadata", {}), "uid": uid_of(attachment)}}

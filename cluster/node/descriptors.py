@@ -85,21 +85,35 @@ class Stdio:
 
 
 def open_stdio(*, stdin: bool, tty: bool) -> Stdio:
-    """Raises OSError when there are no more descriptors."""
-    if tty:
-        master, slave = os.openpty()
-        made = Stdio((slave,), ((0, 1, 2),), stdin=os.dup(master), outputs={STDOUT: master}, tty=True)
-    else:
-        output, their_output = os.pipe()
-        error, their_error = os.pipe()
-        made = Stdio((their_output, their_error), ((1,), (2,)), stdin=-1, outputs={STDOUT: output, STDERR: error})
-        if stdin:
-            their_input, made.stdin = os.pipe()
-            made.theirs, made.targets = (*made.theirs, their_input), (*made.targets, (0,))
-    for descriptor in (made.stdin, *made.outputs.values()):
-        if descriptor >= 0:
-            os.set_blocking(descriptor, False)
+    """Raises OSError when there are no more descriptors, and then keeps none."""
+    with contextlib.ExitStack() as undo:
+        made = _open_terminal(undo) if tty else _open_pipes(undo, stdin=stdin)
+        for descriptor in (made.stdin, *made.outputs.values()):
+            if descriptor >= 0:
+                os.set_blocking(descriptor, False)
+        undo.pop_all()
     return made
+
+
+def _open_terminal(undo: contextlib.ExitStack) -> Stdio:
+    master, slave = _both(os.openpty(), undo)
+    return Stdio((slave,), ((0, 1, 2),), stdin=os.dup(master), outputs={STDOUT: master}, tty=True)
+
+
+def _open_pipes(undo: contextlib.ExitStack, *, stdin: bool) -> Stdio:
+    output, their_output = _both(os.pipe(), undo)
+    error, their_error = _both(os.pipe(), undo)
+    made = Stdio((their_output, their_error), ((1,), (2,)), stdin=-1, outputs={STDOUT: output, STDERR: error})
+    if stdin:
+        their_input, made.stdin = _both(os.pipe(), undo)
+        made.theirs, made.targets = (*made.theirs, their_input), (*made.targets, (0,))
+    return made
+
+
+def _both(pair: tuple[int, int], undo: contextlib.ExitStack) -> tuple[int, int]:
+    for descriptor in pair:
+        undo.callback(os.close, descriptor)
+    return pair
 
 
 async def read_some(descriptor: int) -> bytes:

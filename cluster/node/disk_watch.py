@@ -144,7 +144,7 @@ class DiskWatch:
             return 0, 0.0
         try:
             path = _path_of(pid, call, arguments)
-        except OSError:
+        except (OSError, OverflowError):  # it has gone, or its pointer leads nowhere: the kernel will tell it so
             return 0, 0.0
         volume = next((name for place, name in self._places.items() if PurePosixPath(path).is_relative_to(place)), "")
         faults = self._faults.get(volume, ())

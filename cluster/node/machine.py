@@ -167,10 +167,11 @@ class Machine:
             return
         sandbox.removing = True
         await self._kill_all(sandbox)
-        if self._sandboxes.get(sandbox_uid) is not sandbox:  # somebody else removed it meanwhile
-            return
-        del self._sandboxes[sandbox_uid]
-        trash = await self._places.leave(sandbox)
+        async with self._making:  # a successor of that name must not be given the place while it is being left
+            if self._sandboxes.get(sandbox_uid) is not sandbox:  # somebody else removed it meanwhile
+                return
+            trash = await self._places.leave(sandbox)
+            del self._sandboxes[sandbox_uid]
         for container in sandbox.containers.values():
             container.io.close()
         self._change()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -62,13 +63,21 @@ class PodPlaces:
         return Sandbox(spec, folder, network, network_key, created_at=created_at)
 
     async def leave(self, sandbox: Sandbox) -> Path:
-        """Give up a pod's place; its files are to be removed from where the answer says."""
+        """Give up a pod's place; its files are to be removed from where the answer says.
+
+        Raises RuntimeFailure: it is to be left again, which goes on where this failed.
+        """
         trash = self._folder / "trash" / str(next(self._trash_numbers))
-        _unmount(sandbox.spec, sandbox.folder, sandbox.network)
-        os.rename(sandbox.folder.root, trash)
-        await self._ports.close(sandbox.spec.uid)
-        if sandbox.network_key:
-            await self._network.detach_pod(sandbox.network_key)
+        try:
+            _unmount(sandbox.spec, sandbox.folder, sandbox.network)
+            trash.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # moved before, or removed by somebody
+                os.rename(sandbox.folder.root, trash)
+            await self._ports.close(sandbox.spec.uid)
+            if sandbox.network_key:
+                await self._network.detach_pod(sandbox.network_key)
+        except OSError as error:
+            raise RuntimeFailure(f"cannot remove pod {sandbox.spec.namespace}/{sandbox.spec.name}: {error}") from error
         return trash
 
     async def close(self) -> None:
@@ -77,7 +86,8 @@ class PodPlaces:
 
     async def _undo(self, spec: SandboxSpec, folder: PodFolder, network: PodNetwork, network_key: str) -> None:
         await self._ports.close(spec.uid)
-        await self._network.detach_pod(network_key)
+        if network_key:
+            await self._network.detach_pod(network_key)
         _unmount(spec, folder, network)
         shutil.rmtree(folder.root, ignore_errors=True)
 

@@ -1,6 +1,7 @@
 """Services through the kernel of a node that has a network of its own: nftables rules (network/service_rules.py).
 
-    frontend 10.96.0.7:80      ──▶ rules of the node's namespace, changed by a thread of their own
+    frontend 10.96.0.7:80      ──▶ rules of the node's namespace, changed by a thread of their own,
+                                   all that wait in one transaction
     frontend 127.0.0.1:30080   ──▶ the relay: the host's loopback is not this network's
 
 The rules outlive the proxy, as kube-proxy's do: while it is away, services answer as it last knew. The next one begins
@@ -10,18 +11,32 @@ with an empty table.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from petset.cluster.network import syscalls
-from petset.cluster.network.service_rules import Front, ServiceRules
+from petset.cluster.network.service_rules import Front, ServiceRules, Way
 from petset.cluster.node.service_forwarding import Forwarding, OpenFrontend
 from petset.cluster.node.service_sockets import HOST
 from petset.cluster.node.service_table import Backends, Frontend
+
+CHANGES_AT_ONCE = 50
+"""Frontends in one transaction: what a message to the kernel and its answers have room for."""
+
+
+@dataclass(slots=True, eq=False)
+class _Change:
+    """A frontend's way as it is to be, and why that cannot be."""
+
+    front: Front
+    way: Way | None
+    error: OSError | None = None
 
 
 class _Thread:
@@ -29,12 +44,38 @@ class _Thread:
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, "service rules")
+        self._waiting: deque[_Change] = deque()
 
     async def call(self, function: Callable[[], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._executor, function)
 
+    async def change(self, rules: ServiceRules, change: _Change) -> None:
+        """Carry it out, in one transaction with others that wait. Raises OSError: nothing changed."""
+        self._waiting.append(change)
+        await self.call(partial(self._change_some, rules))
+        if change.error:
+            raise change.error
+
     async def end(self) -> None:
         await asyncio.to_thread(self._executor.shutdown)
+
+    def _change_some(self, rules: ServiceRules) -> None:
+        """There is a call for each change, so what an earlier call has done leaves nothing for a later one."""
+        some = [self._waiting.popleft() for _ in range(min(len(self._waiting), CHANGES_AT_ONCE))]
+        if not some:
+            return
+        try:
+            rules.change({each.front: each.way for each in some})
+        except OSError:
+            for each in some:  # alone, so that one which cannot be costs no other
+                _change_alone(rules, each)
+
+
+def _change_alone(rules: ServiceRules, change: _Change) -> None:
+    try:
+        rules.change({change.front: change.way})
+    except OSError as error:
+        change.error = error
 
 
 class KernelForwarding:
@@ -68,16 +109,13 @@ class _Ruled:
             return
         targets = tuple((each.address, each.port) for each in backends.endpoints)
         first = self._turn % len(targets)
-        put = partial(
-            self._rules.put, self._front, targets[first:] + targets[:first],
-            affinity_seconds=backends.affinity_seconds, hides_clients=backends.is_from_outside,
-        )  # fmt: skip
-        await self._thread.call(put)
+        way = Way(targets[first:] + targets[:first], backends.affinity_seconds, backends.is_from_outside)
+        await self._thread.change(self._rules, _Change(self._front, way))
         self._present = backends
         self._turn += 1  # A changed frontend begins anew: not with the same endpoint each time.
 
     async def close(self) -> None:
-        await self._thread.call(partial(self._rules.remove, self._front))
+        await self._thread.change(self._rules, _Change(self._front, None))
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Collection, Mapping
 from functools import partial
 from random import Random
 
@@ -25,7 +26,7 @@ from petset.cluster.control.events import EventRecorder
 from petset.cluster.control.informer import Informer
 from petset.cluster.control.writes import Record
 from petset.cluster.node.service_forwarding import Forwarding, ForwardingMaker, OpenFrontend
-from petset.cluster.node.service_table import KINDS, Frontend, Key, ServiceTable
+from petset.cluster.node.service_table import KINDS, Backends, Frontend, Key, ServiceTable
 
 RETRY_SECONDS = 5.0
 TURNS = 1 << 16
@@ -78,7 +79,7 @@ class ServiceProxy:
         while True:
             self._wake.clear()
             changed, self._changed = self._changed, set()
-            missing = [key for key in sorted(changed) if not await self._reconcile(key, forwarding)]
+            missing = await self._reconcile(sorted(changed), forwarding)
             self.synced.set()
             try:
                 async with asyncio.timeout(self._retry_seconds if missing else None):
@@ -87,14 +88,30 @@ class ServiceProxy:
                 pass
             self._changed.update(missing)
 
-    async def _reconcile(self, key: Key, forwarding: Forwarding) -> bool:
-        """Whether every frontend of the Service is as it should be now."""
-        wanted = self._table.frontends(key)
-        served = self._served.setdefault(key, {})
+    async def _reconcile(self, keys: list[Key], forwarding: Forwarding) -> list[Key]:
+        """Make these Services what they should be now; those of which something is missing yet.
+
+        What is to go goes first, for another Service may have its place by now. All at a time, so that a Forwarding
+        can put many changes into one.
+        """
+        wanted = {key: self._table.frontends(key) for key in keys}
+        async with asyncio.TaskGroup() as closing:
+            for key in keys:
+                closing.create_task(self._close_others(key, wanted[key]), name=f"service proxy {key}")
+        async with asyncio.TaskGroup() as opening:
+            done = {key: opening.create_task(self._open(key, wanted[key], forwarding)) for key in keys}
+        return [key for key in keys if not done[key].result()]
+
+    async def _close_others(self, key: Key, wanted: Collection[Frontend]) -> None:
+        served = self._served.get(key, {})
         for frontend in [each for each in served if each not in wanted]:
             await served.pop(frontend).close()
         for said in [each for each in self._complaints if each[0] == key and each[1] not in wanted]:
             del self._complaints[said]
+
+    async def _open(self, key: Key, wanted: Mapping[Frontend, Backends], forwarding: Forwarding) -> bool:
+        """Whether every frontend of the Service is as it should be."""
+        served = self._served.setdefault(key, {})
         is_complete = True
         for frontend, backends in wanted.items():
             try:

@@ -13,6 +13,8 @@ what kube-proxy's REJECT rule does. Rules (kube-proxy's topology.go and servicec
   leaves only endpoints on this node;
 - slice and service ports belong together by name and protocol.
 
+A cluster IP that an endpoint has itself (kube-dns) is left to that one: whoever answered on it would stand in its way.
+
 Left out: IPv6 and FQDN slices, SCTP, externalIPs, topology hints, health check node ports, source ranges.
 """
 
@@ -117,9 +119,12 @@ class ServiceTable:
                 continue
             candidates = list(self._candidates(key, port.get("name") or "", protocol))
             for frontend, policy in self._places(service, port, protocol):
-                if endpoints := _chosen(candidates, local_only=policy == "Local"):
-                    is_from_outside = frontend.address != spec["clusterIP"] and policy == "Cluster"
-                    found[frontend] = Backends(endpoints, affinity_seconds, is_from_outside)
+                endpoints = _chosen(candidates, local_only=policy == "Local")
+                is_inside = frontend.address == spec["clusterIP"]
+                if not endpoints or (is_inside and any(each.address == frontend.address for each in endpoints)):
+                    continue
+                is_from_outside = not is_inside and policy == "Cluster"
+                found[frontend] = Backends(endpoints, affinity_seconds, is_from_outside)
         return found
 
     def _set(self, kind: str, key: Key, obj: Object | None) -> set[Key]:

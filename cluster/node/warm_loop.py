@@ -25,7 +25,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -153,25 +153,19 @@ class WarmParent:
     def _fork(self, launch: Launch, passed: list[int]) -> tuple[_Child, str]:
         """The new child and what went wrong on its way to the program, if anything."""
         launch = replace(launch, env={"PATH": os.environ.get("PATH", os.defpath), **launch.env})
-        output, output_fd = (-1, -1) if launch.stdio else os.pipe()
         descriptors = {target: own for own, targets in zip(passed, launch.stdio, strict=True) for target in targets}
-        captured = {} if launch.stdio else {1: output_fd, 2: output_fd}
-        report, report_fd = os.pipe()
-        status, status_fd = os.pipe() if launch.isolation and not launch.inside else (-1, -1)
         container_pid = self._children[launch.inside].pid if launch.inside else 0
-        birth = Birth(os.getpid(), descriptors | captured, report_fd, status_fd, container_pid)
-        try:
+        with ExitStack() as undo, ExitStack() as theirs:
+            output, output_fd = (-1, -1) if launch.stdio else _pipe(undo, theirs)
+            captured = {} if launch.stdio else {1: output_fd, 2: output_fd}
+            report, report_fd = _pipe(undo, theirs)
+            status, status_fd = _pipe(undo, theirs) if launch.isolation and not launch.inside else (-1, -1)
+            birth = Birth(os.getpid(), descriptors | captured, report_fd, status_fd, container_pid)
             with self._process_namespace(launch):
                 pid = os.fork()
                 if pid == 0:
                     become(launch, birth)
-        except OSError:
-            for descriptor in (output, report, status):
-                _close_if_open(descriptor)
-            raise
-        finally:
-            for descriptor in (output_fd, report_fd, status_fd):
-                _close_if_open(descriptor)
+            undo.pop_all()
         if output >= 0:
             os.set_blocking(output, False)
         with os.fdopen(report, "rb") as file:  # ends when the child closes it, or execs
@@ -269,6 +263,14 @@ class WarmParent:
                 self._selector.unregister(child.pipe)
             os.close(child.pipe)
             child.pipe = -1
+
+
+def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
+    """(the end to read from, the end to write to), each closed with its stack."""
+    reading, writing = os.pipe()
+    ours.callback(os.close, reading)
+    theirs.callback(os.close, writing)
+    return reading, writing
 
 
 def _close_if_open(descriptor: int) -> None:

@@ -16,6 +16,7 @@ from random import Random
 
 from petset.cluster.api.attachments import (
     attached_volume,
+    expected_node,
     is_attachable,
     is_exclusive,
     keeps_volumes,
@@ -277,7 +278,7 @@ class VolumeHistory:
             return set()
         claim = await self.local.client.get("PersistentVolumeClaim", claim_name, "default")
         volume = self.ledger.volumes.get(claim["spec"].get("volumeName", ""))
-        return {(name_of(volume), pod["spec"]["nodeName"])} if volume and "csi" in volume["spec"] else set()
+        return {(name_of(volume), expected_node(pod))} if volume and "csi" in volume["spec"] else set()
 
 
 _DEEDS: dict[str, tuple[int, Callable[[VolumeHistory], Awaitable[None]]]] = {

@@ -7,7 +7,7 @@ import pytest
 from petset.cluster.api.cri import CreationFailure, RuntimeFailure
 from petset.cluster.api.objects import condition_is_true
 from petset.cluster.api.tables import row_cells
-from tests.scenarios.test_kubelet import container, is_ready, main_status, new_world, waits_for
+from tests.scenarios.kubelet_world import container, is_ready, main_status, new_world, waits_for
 
 pytestmark = pytest.mark.looptime
 

@@ -19,6 +19,16 @@ def answer() -> None:
                 line.sendall(socket.gethostname().encode())
 
 
+def answer_datagrams() -> None:
+    """The same on UDP port 53: each datagram comes back with who answers before it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        line.bind(("0.0.0.0", 53))
+        print("up", flush=True)
+        while True:
+            words, client = line.recvfrom(100)
+            line.sendto(socket.gethostname().encode() + b" " + words, client)
+
+
 def litter() -> None:
     """Leaves an orphan that ends at once and one that never does, then ends on SIGTERM."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ pytestmark = needs_namespaces
 PROGRAMS = (
     Program("sleeper", ("test/sleeper",), command=("sleep", "1000")),
     Program("answer", ("test/answer",), python="tests.wire.isolated_guests:answer"),
+    Program("datagrams", ("test/datagrams",), python="tests.wire.isolated_guests:answer_datagrams"),
     Program("daemon", ("test/daemon",), command=("sleep", "1000"), user="daemon"),
     Program(
         "filed",
@@ -129,21 +130,31 @@ async def test_a_machine_that_died_leaves_no_memory_to_the_next(tmp_path: Path) 
     network.close()
 
 
-async def reach(address: str, port: int) -> str:
-    """What the server at a port answers to the machine."""
-    with own_network(1).make_socket(address) as line:
+async def reach(address: str, port: int, words: bytes = b"") -> str:
+    """What the server at a port answers to the machine: at once, or to datagrams of `words` as soon as it is up."""
+    loop = asyncio.get_running_loop()
+    with own_network(1).make_socket(address, kind=socket.SOCK_DGRAM if words else socket.SOCK_STREAM) as line:
         async with asyncio.timeout(5):
-            await asyncio.get_running_loop().sock_connect(line, (address, port))
-            return (await asyncio.get_running_loop().sock_recv(line, 100)).decode()
+            await loop.sock_connect(line, (address, port))
+            if not words:
+                return (await loop.sock_recv(line, 100)).decode()
+            while True:
+                await loop.sock_sendall(line, words)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        return (await loop.sock_recv(line, 100)).decode()
 
 
 async def test_a_host_port_leads_to_the_pod_until_it_is_gone(node: Node) -> None:
     ports = (PortMapping("TCP", 8080, 80), PortMapping("UDP", 8080, 53))
     pod = await (await node.pod("pet-0", "test/answer", ports=ports)).serving()
+    await node.start(pod.sandbox.uid, "side", "test/datagrams")
     assert await reach("172.18.0.1", 8080) == "pet-0"
+    assert await reach("172.18.0.1", 8080, b"hello") == "pet-0 hello"
     await node.machine.remove_sandbox(pod.sandbox.uid)
-    with pytest.raises(ConnectionRefusedError):
-        await reach("172.18.0.1", 8080)
+    for words in (b"", b"hello"):
+        with pytest.raises(ConnectionRefusedError):
+            await reach("172.18.0.1", 8080, words)
 
 
 async def test_a_host_port_that_is_taken_is_refused_and_nothing_stays(node: Node) -> None:

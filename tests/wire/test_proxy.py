@@ -83,7 +83,7 @@ async def test_redirects_stay_inside(cluster: RealCluster, to: str) -> None:
         assert (await answer.json())["path"] == "/echo"
 
 
-@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "deflate"])
 async def test_links_of_a_page_stay_inside(cluster: RealCluster, encoding: str) -> None:
     path = proxy_path("site", "page")
     async with (

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from petset.cluster.apiserver.loopback import LoopbackClient
-from petset.cluster.apiserver.own_endpoints import publish_own_endpoints
+from petset.cluster.apiserver.own_endpoints import publish_dns_endpoints, publish_own_endpoints
 from petset.cluster.assemble.service_proxy import kernel_or_relays
 from petset.cluster.network.addresses import loopback_plan
 from petset.cluster.network.loopback import LoopbackNetwork
@@ -181,6 +181,9 @@ async def test_the_api_server_publishes_itself_once_and_again_when_it_moved() ->
         assert own["metadata"]["generation"] == writes
         assert legacy["subsets"][0]["ports"][0]["port"] == own["ports"][0]["port"] == port
     await publish_own_endpoints(client, HOST, PORT)
+    await publish_dns_endpoints(client, PLAN.dns_address, 53)
+    dns = await client.get("Endpoints", "kube-dns", "kube-system")
+    assert dns["subsets"][0]["addresses"] == [{"ip": PLAN.dns_address}]
     async with pods(HOST), proxies(client, "node-1"):
         assert await greeted(PLAN.api_address, 443) == HOST
 

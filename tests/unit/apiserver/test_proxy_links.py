@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import zlib
+from typing import Literal
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from petset.cluster.apiserver.proxy_links import MAX_TAG_BYTES, GzippedLinks, HtmlLinks, link_rewriter
+from petset.cluster.apiserver.proxy_links import MAX_TAG_BYTES, HtmlLinks, PackedLinks, link_rewriter
 
 PREFIX = "/api/v1/namespaces/default/pods/web/proxy"
 REWRITTEN = link_rewriter(PREFIX, ["10.244.1.2:8080", "127.0.0.1:6443"])
@@ -125,17 +125,26 @@ def test_little_is_held_back() -> None:
         assert sent - came <= MAX_TAG_BYTES + 2 * len(piece)
 
 
+PACKINGS = {"gzip": ("gzip", 31), "deflate": ("deflate", 15), "deflate without zlib's header": ("deflate", -15)}
+
+
 @pytest.mark.parametrize("piece_bytes", [1, 100_000])
-def test_a_page_in_gzip(piece_bytes: int) -> None:
-    page = b'<a href="/x">' * 20_000
-    packed = gzip.compress(page)
-    if piece_bytes == 1:
-        packed = gzip.compress(page[:130])
-    links = GzippedLinks(HtmlLinks(REWRITTEN))
+@pytest.mark.parametrize(("encoding", "window_bits"), PACKINGS.values(), ids=PACKINGS)
+def test_a_packed_page(encoding: Literal["gzip", "deflate"], window_bits: int, piece_bytes: int) -> None:
+    page = b'<a href="/x">' * (20_000 if piece_bytes > 1 else 10)
+    packed = zlib.compress(page, wbits=window_bits)
+    links = PackedLinks(HtmlLinks(REWRITTEN), encoding)
     came = b"".join(links.feed(packed[at : at + piece_bytes]) for at in range(0, len(packed), piece_bytes))
-    assert gzip.decompress(came + links.finish()) == through(gzip.decompress(packed))
+    assert zlib.decompress(came + links.finish(), wbits=window_bits) == through(page)
 
 
-def test_what_is_no_gzip_is_an_error() -> None:
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_what_is_in_another_encoding_is_an_error(encoding: Literal["gzip", "deflate"]) -> None:
     with pytest.raises(zlib.error):
-        GzippedLinks(HtmlLinks(REWRITTEN)).feed(b"plain text")
+        PackedLinks(HtmlLinks(REWRITTEN), encoding).feed(b"plain text")
+
+
+@pytest.mark.parametrize("body", [b"", b"x"])
+def test_less_than_a_header_of_deflate_passes(body: bytes) -> None:
+    links = PackedLinks(HtmlLinks(REWRITTEN), "deflate")
+    assert links.feed(body) + links.finish() == body

@@ -7,30 +7,12 @@ from typing import Any
 
 import pytest
 
-from petset.cluster.api.kinds import Kind
-from petset.cluster.apiserver.api import Api
 from petset.cluster.apiserver.options import DeleteOptions, ListOptions, WatchOptions, WriteOptions
 from petset.cluster.apiserver.watch import watching
 from petset.cluster.errors import AlreadyExists, ApiError, BadRequest, Conflict, Expired, Forbidden, Invalid, NotFound
-from tests.apis import SetClock, causes, manifest_pod, manifest_service, manifest_stateful_set, new_api
+from tests.apis import WRITE, causes, create, kind, manifest_pod, manifest_stateful_set, new_api, patch
 
-WRITE = WriteOptions()
 STRICT = WriteOptions(field_validation="Strict")
-
-
-def kind(api: Api, name: str) -> Kind:
-    return api.registry.of_kind(name)
-
-
-async def create(api: Api, manifest: dict[str, Any], namespace: str = "default", options: WriteOptions = WRITE) -> Any:
-    return (await api.verbs.create(kind(api, manifest["kind"]), namespace, manifest, options)).object
-
-
-async def patch(api: Api, kind_name: str, name: str, body: Any, patch_type: str = "merge", **options: Any) -> Any:
-    answer = await api.verbs.patch(
-        kind(api, kind_name), "default", name, body=body, patch_type=patch_type, options=WRITE, **options
-    )
-    return answer.object
 
 
 class TestCreate:
@@ -262,85 +244,6 @@ class TestUpdate:
         assert changed["metadata"]["generation"] == 1
 
 
-class TestDelete:
-    async def scheduled(self, api: Api, **meta: Any) -> None:
-        manifest = manifest_pod(nodeName="node-1")
-        manifest["metadata"] |= meta
-        await create(api, manifest)
-
-    async def delete(self, api: Api, **options: Any) -> Any:
-        return await api.deletion.delete(kind(api, "Pod"), "default", "a", DeleteOptions(**options))
-
-    async def test_an_unscheduled_pod_goes_at_once(self) -> None:
-        api = await new_api()
-        await create(api, manifest_pod())
-        await self.delete(api)
-        with pytest.raises(NotFound):
-            api.verbs.get(kind(api, "Pod"), "default", "a")
-
-    async def test_a_scheduled_pod_waits_for_its_kubelet(self) -> None:
-        api = await new_api()
-        await self.scheduled(api)
-        await self.delete(api)
-        meta = api.verbs.get(kind(api, "Pod"), "default", "a")["metadata"]
-        assert (meta["deletionTimestamp"], meta["deletionGracePeriodSeconds"]) == ("2026-01-01T00:00:30Z", 30)
-        await self.delete(api, grace_seconds=0, uid=meta["uid"])
-        with pytest.raises(NotFound):
-            api.verbs.get(kind(api, "Pod"), "default", "a")
-
-    async def test_a_repeated_delete_only_shortens(self) -> None:
-        clock = SetClock()
-        api = await new_api(clock)
-        await self.scheduled(api)
-        await self.delete(api, grace_seconds=20)
-        clock.seconds += 5
-        assert (await self.delete(api, grace_seconds=60))["metadata"]["deletionGracePeriodSeconds"] == 20
-        shortened = (await self.delete(api, grace_seconds=10))["metadata"]
-        assert shortened["deletionGracePeriodSeconds"] == 10
-        assert shortened["deletionTimestamp"] == "2026-01-01T00:00:15Z"
-
-    async def test_a_finalizer_holds_until_it_is_removed(self) -> None:
-        api = await new_api()
-        await self.scheduled(api, finalizers=["example.com/hold"])
-        await self.delete(api, grace_seconds=0)
-        held = api.verbs.get(kind(api, "Pod"), "default", "a")
-        assert held["metadata"]["deletionTimestamp"]
-        await patch(api, "Pod", "a", {"metadata": {"finalizers": None}})
-        with pytest.raises(NotFound):
-            api.verbs.get(kind(api, "Pod"), "default", "a")
-
-    @pytest.mark.parametrize("options", [{"uid": "other"}, {"revision": "1"}], ids=["uid", "resourceVersion"])
-    async def test_preconditions(self, options: dict[str, str]) -> None:
-        api = await new_api()
-        await create(api, manifest_pod())
-        with pytest.raises(Conflict, match="Precondition failed"):
-            await self.delete(api, **options)
-
-    async def test_propagation_becomes_a_finalizer(self) -> None:
-        api = await new_api()
-        await create(api, manifest_stateful_set())
-        sets = kind(api, "StatefulSet")
-        await api.deletion.delete(sets, "default", "kubia", DeleteOptions(propagation="Foreground"))
-        assert api.verbs.get(sets, "default", "kubia")["metadata"]["finalizers"] == ["foregroundDeletion"]
-        await api.deletion.delete(sets, "default", "kubia", DeleteOptions(propagation="Orphan"))
-        assert api.verbs.get(sets, "default", "kubia")["metadata"]["finalizers"] == ["orphan"]
-
-    async def test_a_namespace_waits_to_be_finalized(self) -> None:
-        api = await new_api()
-        await create(api, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}, namespace="")
-        namespaces = kind(api, "Namespace")
-        await api.deletion.delete(namespaces, "", "x", DeleteOptions())
-        assert api.verbs.get(namespaces, "", "x")["status"]["phase"] == "Terminating"
-        await api.subresources.finalize_namespace(namespaces, "x", {"spec": {"finalizers": []}})
-        with pytest.raises(NotFound):
-            api.verbs.get(namespaces, "", "x")
-
-    async def test_system_namespaces_stay(self) -> None:
-        api = await new_api()
-        with pytest.raises(Forbidden, match="this namespace may not be deleted"):
-            await api.deletion.delete(kind(api, "Namespace"), "", "default", DeleteOptions())
-
-
 class TestSubresources:
     async def test_scale(self) -> None:
         api = await new_api()
@@ -378,39 +281,6 @@ class TestSubresources:
         assert pod["status"]["conditions"][0]["type"] == "PodScheduled"
         with pytest.raises(Conflict, match="already assigned"):
             await api.subresources.bind(kind(api, "Pod"), "default", "a", body)
-
-
-class TestServices:
-    async def test_cluster_ips_are_given_once(self) -> None:
-        api = await new_api()
-        addresses = [(await create(api, manifest_service(f"s{n}")))["spec"]["clusterIP"] for n in range(3)]
-        assert len(set(addresses)) == 3
-        assert all(address.startswith("127.128.") for address in addresses)
-
-    async def test_an_applied_manifest_keeps_its_address_and_port(self) -> None:
-        api = await new_api()
-        made = await create(api, manifest_service(type="NodePort"))
-        answer = await api.verbs.update(
-            kind(api, "Service"), "default", "kubia", body=manifest_service(type="NodePort"), options=WRITE
-        )
-        assert answer.object["spec"] == made["spec"]
-        assert made["spec"]["ports"][0]["nodePort"] in range(30000, 32768)
-
-    async def test_headless(self) -> None:
-        made = await create(await new_api(), manifest_service(clusterIP="None"))
-        assert made["spec"]["clusterIPs"] == ["None"]
-
-    CASES = {
-        "outside the range": ({"clusterIP": "10.0.0.1"}, "is not in the valid range"),
-        "taken": ({"clusterIP": "127.128.0.10"}, "already allocated"),
-        "no address": ({"clusterIP": "x"}, "must be a valid IP address"),
-        "no ports": ({"ports": []}, "Required value"),
-    }
-
-    @pytest.mark.parametrize(("spec", "text"), CASES.values(), ids=CASES)
-    async def test_refused(self, spec: dict[str, Any], text: str) -> None:
-        with pytest.raises(Invalid, match=text):
-            await create(await new_api(), manifest_service(**spec))
 
 
 class TestListAndWatch:

@@ -84,6 +84,11 @@ def test_a_pod_with_a_node_gets_its_disk_attached() -> None:
     assert texts(world) == [("SuccessfulAttachVolume", 'AttachVolume.Attach succeeded for volume "pv-a"')]
 
 
+def test_a_promised_node_gets_the_disk_already() -> None:
+    world = settled(disk(), node(), user("") | {"status": {"nominatedNodeName": "node-1"}})
+    assert places(world) == {"node-1": True}
+
+
 @pytest.mark.parametrize(
     "objects",
     [

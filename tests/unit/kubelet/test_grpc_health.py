@@ -7,7 +7,7 @@ import h2.connection
 import h2.events
 import pytest
 
-from petset.cluster.kubelet.grpc_health import PATH, HealthCall
+from petset.cluster.kubelet.grpc_health import MAX_MESSAGE_BYTES, PATH, HealthCall
 
 OK = [(":status", "200"), ("content-type", "application/grpc")]
 
@@ -17,7 +17,7 @@ class HealthServer:
 
     def __init__(
         self, *, response: list[tuple[str, str]] | None = OK, message: bytes = b"",
-        trailers: list[tuple[str, str]] | None = None,
+        trailers: list[tuple[str, str | bytes]] | None = None,
     ) -> None:  # fmt: skip
         self.headers: dict[bytes, bytes] = {}
         self.asked = b""
@@ -68,7 +68,7 @@ def status_message(number: int) -> bytes:
     return b"\0\0\0\0\2\x08" + bytes([number])
 
 
-DONE = [("grpc-status", "0")]
+DONE: list[tuple[str, str | bytes]] = [("grpc-status", "0")]
 ANSWERS = [
     pytest.param(HealthServer(message=status_message(1), trailers=DONE), (0, "SERVING"), id="serving"),
     pytest.param(HealthServer(message=status_message(2), trailers=DONE), (0, "NOT_SERVING"), id="not serving"),
@@ -82,6 +82,9 @@ ANSWERS = [
         HealthServer(trailers=[("grpc-status", "5"), ("grpc-message", "no x")]), (5, "no x"), id="an error in trailers"
     ),
     pytest.param(
+        HealthServer(trailers=[("grpc-status", "5"), ("grpc-message", b"\xff")]), (5, "\ufffd"), id="words of no text"
+    ),
+    pytest.param(
         HealthServer(response=None), (14, "the server ended the call with HTTP/2 error 2"), id="a reset"
     ),
 ]  # fmt: skip
@@ -92,6 +95,12 @@ def test_the_answer(server: HealthServer, answer: tuple[int, str]) -> None:
     call = HealthCall("10.244.1.5:9000", "", "kube-probe/1.33")
     talk(call, server)
     assert call.answer == answer
+
+
+def test_a_message_without_end_is_no_answer() -> None:
+    call = HealthCall("10.244.1.5:9000", "", "kube-probe/1.33")
+    with pytest.raises(OSError, match="more than 1024 bytes"):
+        talk(call, HealthServer(message=bytes(MAX_MESSAGE_BYTES + 1), trailers=DONE))
 
 
 def test_it_may_come_byte_by_byte() -> None:

@@ -267,6 +267,20 @@ def test_a_post_start_hook_runs_once_and_its_failure_kills_the_container() -> No
     assert acts(decide(obj, box, failed)) == [Signal("main", "main-0", 15)]
 
 
+@pytest.mark.parametrize("planned", [pytest.param(False, id="before"), pytest.param(True, id="while")])
+def test_a_post_start_hook_of_an_attempt_that_is_over_says_nothing_of_the_next(planned: bool) -> None:
+    """Its answer may come before the next attempt's own hook is asked for, or while that runs."""
+    obj = pod(container(lifecycle={"postStart": {"exec": {"command": ["join"]}}}))
+    first = decide(obj, sandbox(attempt()), learn(PodMemory(), Started("main", "main-0")))
+    box, memory = sandbox(attempt(number=1)), learn(first.memory, Started("main", "main-1", T0))
+    late = learn(
+        decide(obj, box, memory).memory if planned else memory, HookEnded("main", "main-0", "postStart", "gone")
+    )
+    assert late.of("main").post_start == ("running" if planned else "due")
+    own = decide(obj, box, late).memory
+    assert learn(own, HookEnded("main", "main-1", "postStart")).of("main").post_start == "done"
+
+
 def test_an_adopted_container_does_not_run_its_post_start_hook_again() -> None:
     hook = {"postStart": {"exec": {"command": ["join"]}}}
     assert acts(decide(pod(container(lifecycle=hook)), sandbox(attempt()))) == []

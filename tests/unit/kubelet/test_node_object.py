@@ -44,6 +44,20 @@ def test_what_others_wrote_stays() -> None:
     assert status["volumesAttached"] == [{"name": "x"}]
 
 
+def test_conditions_that_others_wrote_without_times_get_some() -> None:
+    node = registered()
+    node["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    ready = condition({"status": node_status(node, NODE, CONFIG, trouble="", now=T0)}, "Ready")
+    assert ready is not None
+    assert ready["lastTransitionTime"] == ready["lastHeartbeatTime"] == "2026-01-01T00:00:00Z"
+    status = node_status(registered(), NODE, CONFIG, trouble="", now=T0)
+    for each in status["conditions"]:
+        del each["lastHeartbeatTime"]
+    assert must_report(
+        {"status": status}, node_status({"status": status}, NODE, CONFIG, trouble="", now=T0), CONFIG, T0
+    )
+
+
 @pytest.mark.parametrize(
     ("trouble", "after_seconds", "due"),
     [

@@ -64,6 +64,20 @@ async def test_silence_is_a_timeout_and_a_closed_port_a_refusal() -> None:
             await prober.tcp_connect("127.0.0.1", port, 5.0)
 
 
+async def test_a_header_that_cannot_be_sent_is_a_failure_like_any_other() -> None:
+    async with server() as port, network_prober(LoopbackNetwork(loopback_plan(0), 1)) as prober:
+        with pytest.raises(OSError):
+            await prober.http_get(f"http://127.0.0.1:{port}/agent", {"User-Agent": "two\nlines"}, 5.0)
+
+
+async def test_a_name_that_is_none_is_a_failure_like_any_other() -> None:
+    async with network_prober(LoopbackNetwork(loopback_plan(0), 1)) as prober:
+        with pytest.raises(OSError):
+            await prober.tcp_connect("x" * 64, 1, 5.0)
+        with pytest.raises(OSError):
+            await prober.http_get(f"http://{'x' * 64}:1/", {}, 5.0)
+
+
 async def test_grpc_health_over_a_socket() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         health = HealthServer(message=status_message(1), trailers=DONE)

@@ -8,9 +8,11 @@ from petset.cluster.api.objects import Object
 from petset.cluster.api.schema import load_schemas
 from petset.cluster.apiserver.api import make_api
 from petset.cluster.apiserver.loopback import LoopbackClient
+from petset.cluster.apiserver.service_account_tokens import TokenIssuer
 from petset.cluster.clock import LoopClock
 from petset.cluster.errors import Unavailable
 from petset.cluster.kubelet.sources import SourceCache
+from petset.cluster.kubelet.volumes import VolumeNotReady
 from petset.cluster.names import seeded_names
 from petset.cluster.network.addresses import loopback_plan
 from petset.cluster.store.memory import MemoryBackend
@@ -30,9 +32,11 @@ SETTINGS: Object = {
 
 @pytest.fixture
 async def client() -> CuttableClient:
+    clock = LoopClock()
     api = await make_api(
-        MemoryBackend(), schemas=load_schemas(), clock=LoopClock(), names=seeded_names(1), addresses=loopback_plan(0)
-    )
+        MemoryBackend(), schemas=load_schemas(), clock=clock, names=seeded_names(1), addresses=loopback_plan(0),
+        issuer=TokenIssuer(b"key", clock),
+    )  # fmt: skip
     return CuttableClient(LoopbackClient(api))
 
 
@@ -65,3 +69,12 @@ async def test_unknown_services_are_none(client: CuttableClient) -> None:
     ]
     client.cut()
     assert await SourceCache(client, LoopClock()).services("default") == []
+
+
+async def test_a_token_that_is_refused_is_said_of_the_volume(client: CuttableClient) -> None:
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}}
+    await client.create(account)
+    token = {"serviceAccountToken": {"path": "token", "expirationSeconds": 5}}
+    hasty = pod(container(), volumes=[{"name": "hasty", "projected": {"sources": [token]}}])
+    with pytest.raises(VolumeNotReady, match="failed to fetch token: .*less than 10 minutes"):
+        await SourceCache(client, LoopClock()).for_volumes(hasty)

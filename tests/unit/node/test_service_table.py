@@ -64,6 +64,13 @@ NODE_PORT = ("127.0.0.1:30080/TCP", f"{NODE_ADDRESS}:30080/TCP")
     [
         pytest.param(service(), [endpoint_slice(READY)], {WEB: ["10.244.1.2:8080"]}, id="one ready endpoint"),
         pytest.param(service(), [], {}, id="no slice: nobody listens"),
+        pytest.param(service(), [endpoint_slice(endpoint("10.96.0.7"))], {}, id="it listens on the cluster IP itself"),
+        pytest.param(
+            service(port(nodePort=30080)),
+            [endpoint_slice(endpoint(NODE_ADDRESS))],
+            {each: [f"{NODE_ADDRESS}:8080"] for each in (WEB, *NODE_PORT)},
+            id="it listens on the node itself",
+        ),
         pytest.param(None, [endpoint_slice(READY)], {}, id="a slice without its Service"),
         pytest.param(
             service(),
