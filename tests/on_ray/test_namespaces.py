@@ -61,7 +61,7 @@ SET = {
 @pytest.fixture(scope="module")
 def cluster(petset: Driver) -> Iterator[RealCluster]:
     petset = replace(petset, network="namespaces")
-    petset.succeed("up", "spaces", "--detach", "--nodes", "2", "--port", "0")
+    petset.succeed("up", "spaces", "--detach", "--nodes", "2", "--port", "0", "--time-scale", "6")
     cluster = petset.cluster("spaces")
     cluster.request(SERVICES, service("web", {"clusterIP": "None", "ports": [{"port": 80}]}))
     cluster.request(SERVICES, service("front", {"type": "NodePort", "ports": [{"port": 80, "name": "http"}]}))
