@@ -99,6 +99,8 @@ class DnsAgent:
         self._make_socket = make_socket
         self._loop = loop
         self._cache_seconds = cache_seconds
+        self._forgetting: asyncio.TimerHandle | None = None
+        """The next look at what is kept too long; None while nothing is."""
         self._bound = asyncio.Event()
 
     async def listening(self) -> int:
@@ -174,10 +176,15 @@ class DnsAgent:
 
     def _forget_in_time(self) -> None:
         """Drop what a change made wrong, and come back for what is to be kept for a while yet."""
+        if self._forgetting is not None:
+            self._forgetting.cancel()
         with self._lock:
             due = self._cache.forget_overdue()
-        if due is not None:
-            asyncio.get_running_loop().call_later(max(due - time.monotonic(), 0.0), self._forget_in_time)
+        wait_seconds = max(due - time.monotonic(), 0.0) if due is not None else None
+        self._forgetting = (
+            None if wait_seconds is None
+            else asyncio.get_running_loop().call_later(wait_seconds, self._forget_in_time)
+        )  # fmt: skip
 
     async def _watch_for_sync(self) -> None:
         for informer in self._informers:

@@ -20,6 +20,7 @@ from petset.cluster.store.backend import Backend
 FAMILY = "IPv4"
 RESERVED_ADDRESSES = 16
 NODE_PORTS = range(30000, 32768)
+_ADDRESS_FIELDS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
 
 
 class ServiceAddresses:
@@ -36,6 +37,9 @@ class ServiceAddresses:
         if old is not None:
             _keep(spec, old["spec"])
         if spec["type"] == "ExternalName":
+            if old is not None:
+                for field in _ADDRESS_FIELDS:  # what it had as another type is free again
+                    spec.pop(field, None)
             return
         self._complete_families(service)
         if not spec.get("clusterIP"):
@@ -120,14 +124,19 @@ class ServiceAddresses:
         for number, port in enumerate(service["spec"].get("ports") or ()):
             wanted, protocol = port.get("nodePort"), port.get("protocol")
             if wanted is None:
-                port["nodePort"] = next(each for each in NODE_PORTS if (each, protocol) not in taken)
+                if service["spec"].get("allocateLoadBalancerNodePorts") is False:
+                    continue
+                free = (each for each in NODE_PORTS if (each, protocol) not in taken)
+                if (wanted := next(free, None)) is None:
+                    raise InternalError("failed to allocate a nodePort: range is full")
+                port["nodePort"] = wanted
             elif wanted not in NODE_PORTS:
                 text = "provided port is not in the valid range. The range of valid ports is 30000-32767"
                 self._refuse(service, wrong(f"spec.ports[{number}].nodePort", wanted, text))
             elif (wanted, protocol) in taken:
                 text = "provided port is already allocated"
                 self._refuse(service, wrong(f"spec.ports[{number}].nodePort", wanted, text))
-            taken.add((port["nodePort"], protocol))
+            taken.add((wanted, protocol))
 
     def _refuse(self, service: Object, error: FieldError) -> None:
         raise invalid(self._kind, service["metadata"].get("name", ""), [error])

@@ -83,13 +83,11 @@ class Verbs:
 
     def list(self, kind: Kind, namespace: str, options: ListOptions) -> Object:
         """A `…List`, sorted by (namespace, name). A `continue` token goes on after a key, in the present state."""
-        labels = parse_label_selector(options.label_selector)
-        fields = parse_field_selector(options.field_selector)
-        items = [
-            obj
-            for obj in present_objects(self.backend, kind, namespace)
-            if labels.matches(obj["metadata"].get("labels") or {}) and fields.matches(obj)
-        ]
+        items = present_objects(self.backend, kind, namespace)
+        if options.label_selector or options.field_selector:
+            labels = parse_label_selector(options.label_selector)
+            fields = parse_field_selector(options.field_selector)
+            items = [obj for obj in items if labels.selects(obj) and fields.matches(obj)]
         meta: Object = {"resourceVersion": str(self.backend.revision)}
         if options.continue_token:
             after = _read_token(options.continue_token)

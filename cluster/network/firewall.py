@@ -15,9 +15,8 @@ later can take back what another has put there. Not to be used on a thread with 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from ipaddress import IPv4Network
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pyroute2.netlink.nfnetlink.nftsocket import NFT_MSG_GETRULE, nft_rule_msg
@@ -33,7 +32,6 @@ TABLE = "petset-faults"
 _ALL_FAMILIES, _IP_FAMILY, _BRIDGE_FAMILY = 0, 2, 7
 _HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "output": 3}
 _BEFORE_TRANSLATION = -300
-_BRIDGE_SHOWS_IP = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 _DROP, _ACCEPT = 0, 1
 _IN_RANGE, _NOT_IN_RANGE = 0, 1
 _LESS = 2
@@ -127,16 +125,9 @@ def _step(family: int, what: str, **attributes: Any) -> nft.Message:
 
 def _places(packets: Packets) -> list[tuple[int, str]]:
     places = [(_IP_FAMILY, hook) for hook in packets.hooks]
-    if "forward" in packets.hooks and not _bridge_shows_ip():
+    if "forward" in packets.hooks and not nft.bridges_show_ip():
         places.append((_BRIDGE_FAMILY, "forward"))
     return places
-
-
-def _bridge_shows_ip() -> bool:
-    """Whether packets between two ports of a bridge pass the ip family's chains as well, in this namespace."""
-    with suppress(FileNotFoundError):  # the kernel part that would do it is not there
-        return _BRIDGE_SHOWS_IP.read_text().strip() == "1"
-    return False
 
 
 def _match(packets: Packets) -> list[nft.Expression]:

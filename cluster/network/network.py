@@ -21,7 +21,7 @@ class PodNetwork:
     `environment` is handed to programs that cannot be given a stack of their own (loopback: which address to bind).
     `namespaces` are what its processes must enter before anything else (`net`, `uts`, `ipc` -> path), good until the
     pod is detached. A pod that has some also gets a root and a process tree of its own. `shared_memory` is a folder in
-    memory that all its containers see as /dev/shm, as long as it is attached; without, each has one for itself.
+    memory that all its containers see as /dev/shm, as long as it is attached; without, whoever runs them makes one.
     """
 
     address: str

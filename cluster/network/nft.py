@@ -10,6 +10,7 @@ loop (netlink.py).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from pyroute2.netlink import NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST
@@ -28,6 +29,7 @@ MAP, TIMEOUT, DYNAMIC, ANONYMOUS, CONSTANT = (
     "NFT_SET_MAP", "NFT_SET_TIMEOUT", "NFT_SET_EVAL", "NFT_SET_ANONYMOUS", "NFT_SET_CONSTANT"
 )  # fmt: skip
 
+_BRIDGES_SHOW_IP = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 _BEGIN, _COMMIT = 0x10, 0x11
 _NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
 _META_MARK, _META_PROTOCOL = 3, 16
@@ -59,6 +61,14 @@ def transact(tables: NFTables, messages: Iterable[Message]) -> None:
         tables.nlm_request_batch([_bracket(_BEGIN), *messages, _bracket(_COMMIT)])
     except NetlinkError as error:
         raise OSError(error.code, f"nftables: {error}") from error
+
+
+def bridges_show_ip() -> bool:
+    """Whether packets between two ports of a bridge pass the ip family's chains as well, in this namespace."""
+    try:
+        return _BRIDGES_SHOW_IP.read_text().strip() == "1"
+    except OSError:  # the kernel part that would do it is not there
+        return False
 
 
 def message(what: str, **attributes: Any) -> Message:

@@ -27,7 +27,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from itertools import count
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -49,7 +48,6 @@ _PLACE_BYTES = 8
 _ELEMENTS_AT_ONCE = 500
 """What one message holds with room to spare: the kernel's limit is 64 KiB."""
 _ADD, _RENEW, _REMOVE = 0, 1, 2
-_BRIDGE_CALLS = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 _PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP}
 
 NOWHERE: Place = ("0.0.0.0", 0)
@@ -186,7 +184,7 @@ class ServiceRules:
             nft.equal(nft.R0, self._services.network_address.packed),
         ]
         yield [nft.source_address(nft.R0), nft.destination_address(nft.R1), nft.look_up(_HAIRPINS, nft.R0)]
-        if not _bridges_call():
+        if not nft.bridges_show_ip():
             # Two pods of one bridge answer each other directly.
             mask, network = self._pods.netmask.packed, self._pods.network_address.packed
             yield [
@@ -247,11 +245,3 @@ def _rule(chain: str, expressions: list[nft.Expression]) -> nft.Message:
 
 def _padded(field: bytes) -> bytes:
     return field.ljust(nft.REGISTER_BYTES, b"\0")
-
-
-def _bridges_call() -> bool:
-    """Whether packets that a bridge of this namespace carries from port to port pass these chains too."""
-    try:
-        return _BRIDGE_CALLS.read_text().strip() == "1"
-    except OSError:
-        return False

@@ -1,6 +1,6 @@
 """Where a machine's pods live: the making and leaving of a pod's address, hostPorts, folder and volumes.
 
-    make     address (Network) ─▶ hostPorts ─▶ folders, files, volumes        undone in reverse when one cannot be had
+    make     address (Network) ─▶ hostPorts ─▶ folders, files, volumes        undone when one cannot be had
     leave    memory volumes, folder ─▶ trash, hostPorts, address          then, in its own time: the trash is emptied
 
 A machine begins with an empty folder: what its last life left is removed first. Persistent disks stay.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from petset.cluster.network.network import Network, PodNetwork
 from petset.cluster.node.containers import Sandbox
 from petset.cluster.node.port_mappings import PortMappings
 from petset.cluster.node.sandbox import PodFolder, one_name
-from petset.cluster.node.volume_folder import unmount_below
+from petset.cluster.node.volume_folder import make_shared_memory, unmount_below
 
 
 class PodPlaces:
@@ -55,6 +56,9 @@ class PodPlaces:
         try:
             await self._ports.open(spec.uid, spec.ports if network_key else (), network.address)
             folder.create(spec, network.address, can_mount=bool(network.namespaces))
+            if network.namespaces and not network.shared_memory:  # the machine's own network brings none
+                make_shared_memory(folder.shared_memory)
+                network = replace(network, shared_memory=str(folder.shared_memory))
         except (OSError, RuntimeFailure) as error:
             await self._undo(spec, folder, network, network_key)
             if isinstance(error, MountFailure):
@@ -81,8 +85,9 @@ class PodPlaces:
         return trash
 
     async def close(self) -> None:
-        """No port of the machine leads to a pod any more."""
+        """No port of the machine leads to a pod any more, and their memory is given back; all processes have ended."""
         await self._ports.close_all()
+        unmount_below(self._folder)
 
     async def _undo(self, spec: SandboxSpec, folder: PodFolder, network: PodNetwork, network_key: str) -> None:
         await self._ports.close(spec.uid)
@@ -93,5 +98,5 @@ class PodPlaces:
 
 
 def _unmount(spec: SandboxSpec, folder: PodFolder, network: PodNetwork) -> None:
-    if network.namespaces and any(volume.in_memory for volume in spec.volumes):
+    if network.namespaces and (spec.host_network or any(volume.in_memory for volume in spec.volumes)):
         unmount_below(folder.root)

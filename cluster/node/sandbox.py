@@ -2,6 +2,7 @@
 
     <node folder>/pods/<uid>/
       etc/resolv.conf  hosts  hostname
+      shm/                                /dev/shm of a pod on the machine's own network, in memory
       volumes/<name>/                     emptyDir, and files of ConfigMaps and Secrets (volume_folder.py)
       roots/<container>/<attempt>/…       what a container sees of paths that no volume is mounted at: dies with it
       ends/<container>/<attempt>          what it wrote to its terminationMessagePath (last_words.py)
@@ -46,6 +47,11 @@ class PodFolder:
     @property
     def resolv_conf(self) -> Path:
         return self.root / "etc" / "resolv.conf"
+
+    @property
+    def shared_memory(self) -> Path:
+        """The /dev/shm of a pod on the machine's own network; others have one from their network."""
+        return self.root / "shm"
 
     def create(self, spec: SandboxSpec, address: str, *, can_mount: bool = False) -> None:
         """Make folders and files. Raises OSError or RuntimeFailure; what is there already is replaced or kept."""

@@ -50,9 +50,7 @@ def prepare(place: Path, volume: Volume, *, can_mount: bool, group: int | None) 
             place.mkdir(parents=True, exist_ok=True)
             if volume.in_memory and can_mount:
                 size = f",size={volume.size_bytes}" if volume.size_bytes else ""
-                syscalls.mount(
-                    "memory", str(place), "tmpfs", syscalls.NO_SET_UID | syscalls.NO_DEVICES, f"mode=0777{size}"
-                )
+                _mount_memory(place, f"mode=0777{size}")
             else:
                 place.chmod(0o777)
         case "disk":
@@ -61,6 +59,16 @@ def prepare(place: Path, volume: Volume, *, can_mount: bool, group: int | None) 
         _give_to_group(place, group)
         for path in (place, *place.rglob("*")):
             _open_to_group(path, read_only=volume.read_only)
+
+
+def make_shared_memory(place: Path) -> None:
+    """A folder in memory that can be a pod's /dev/shm. Raises OSError."""
+    place.mkdir(parents=True, exist_ok=True)
+    _mount_memory(place, "mode=1777")
+
+
+def _mount_memory(place: Path, options: str) -> None:
+    syscalls.mount("memory", str(place), "tmpfs", syscalls.NO_SET_UID | syscalls.NO_DEVICES, options)
 
 
 def unmount_below(folder: Path) -> None:

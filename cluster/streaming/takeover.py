@@ -21,7 +21,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_request import BaseRequest
 
 BUFFER_BYTES = 256 * 1024
-MAX_HEAD_BYTES = 64 * 1024
+"""Also the most that the head of an answer may have."""
 MAX_REFUSAL_BYTES = 1024 * 1024
 CLOSE_SECONDS = 5.0
 

@@ -162,6 +162,11 @@ async def test_a_pod_on_the_hosts_network_shares_the_machines_stack(datacenter: 
     assert (await pod.serving()).ip == "172.18.0.1"
     other = await datacenter.pod("pet-1", node=2)
     assert await other.ask("172.18.0.1") == "pet-0"
+    side = await pod.machine.start_container(pod.sandbox.uid, ContainerSpec("side", "test/sleeper"))
+    assert await pod.sh("echo shared > /dev/shm/file; stat -f -c %T /dev/shm") == "tmpfs\n"
+    assert await Pod(pod.machine, pod.sandbox, side).sh("cat /dev/shm/file") == "shared\n"
+    await pod.machine.remove_sandbox(pod.sandbox.uid)
+    assert [each for each in psutil.disk_partitions(all=True) if pod.sandbox.uid in each.mountpoint] == []
 
 
 async def test_a_pod_has_its_name_and_its_files_in_etc(datacenter: Datacenter) -> None:

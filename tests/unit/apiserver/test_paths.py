@@ -21,7 +21,7 @@ PATHS = {
 
 
 @pytest.mark.parametrize(("raw", "expected"), PATHS.values(), ids=PATHS)
-def test_path_names(raw: str, expected: tuple[str, ...]) -> None:
+def test_path_names(raw: str, expected: tuple[str, str, str, str, str, str]) -> None:
     assert parse_path(raw) == ResourcePath(*expected)
 
 
