@@ -15,6 +15,13 @@ from typing import Literal
 from petset.cluster.errors import ApiError
 
 
+START_ERROR_EXIT_CODE = 128
+"""What a container counts as exited with when its program could not be started (containerd's StartError)."""
+
+TIMEOUT_EXIT_CODE = 124
+"""What a command answers with that was ended because it took too long (timeout(1))."""
+
+
 class ImageNotFound(ApiError):
     """No catalogue entry, or the program behind it is missing; the message names what would fix it."""
 

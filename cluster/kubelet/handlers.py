@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from petset.cluster.api.cri import TIMEOUT_EXIT_CODE
 from petset.cluster.api.objects import Object
 from petset.cluster.kubelet.backoff import go_duration
 from petset.cluster.kubelet.probes import USER_AGENT
 from petset.cluster.kubelet.runtime import Prober, Runtime
 
-TIMEOUT_EXIT_CODE = 124
 GRPC_UNIMPLEMENTED = 12
 
 

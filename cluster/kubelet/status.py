@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from petset.cluster.api.cri import ContainerStatus, SandboxStatus
+from petset.cluster.api.cri import START_ERROR_EXIT_CODE, ContainerStatus, SandboxStatus
 from petset.cluster.api.objects import Object, is_terminating
 from petset.cluster.api.quality import quality_of_service
 from petset.cluster.api.times import format_time
@@ -24,9 +24,6 @@ from petset.cluster.kubelet.facts import (
     exit_code_of,
 )
 from petset.cluster.kubelet.memory import NEW, PodMemory
-
-START_ERROR_EXIT_CODE = 128
-"""What containerd says of a container whose program could not be started."""
 
 
 @dataclass(frozen=True)

@@ -28,15 +28,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn
 
+from petset.cluster.api.cri import START_ERROR_EXIT_CODE
 from petset.cluster.node import kernel, syscall_filter
 from petset.cluster.node.isolation import Isolation, become_isolated, join_container
 from petset.cluster.node.users import become_user
 
 WATCHER = -1
 """Among a launch's targets: no descriptor of the program's, but where the listener of its filter is sent to."""
-
-START_ERROR_EXIT_CODE = 128
-"""What a container counts as exited with when its program could not be started (containerd's StartError)."""
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from petset.cluster.api.cri import (
+    TIMEOUT_EXIT_CODE,
     AttachRequest,
     ContainerSpec,
     ContainerStatus,
@@ -70,7 +71,6 @@ REMOVE_SECONDS = 10.0
 KEPT_ATTEMPTS = 2
 MAX_COMMANDS = 64
 OUTPUT_SECONDS = 2.0
-TIMEOUT_EXIT_CODE = 124
 NOT_FOUND_EXIT_CODE = 127
 _BOOT_BACKOFF_SECONDS = (0.0, 0.1, 0.5, 1.0, 5.0)
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from petset.cluster.api.cri import RuntimeFailure
+from petset.cluster.api.cri import START_ERROR_EXIT_CODE, RuntimeFailure
 from petset.cluster.node.frames import FrameDecoder, encode
-from petset.cluster.node.launch import START_ERROR_EXIT_CODE, Launch
+from petset.cluster.node.launch import Launch
 
 GUARD_SECONDS = 10.0
 """How long the guard may take to clean up before it is killed itself."""
