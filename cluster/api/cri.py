@@ -14,7 +14,6 @@ from typing import Literal
 
 from petset.cluster.errors import ApiError
 
-
 START_ERROR_EXIT_CODE = 128
 """What a container counts as exited with when its program could not be started (containerd's StartError)."""
 

@@ -3,13 +3,13 @@
     pod.spec.nodeName ─► Node: status.addresses, daemonEndpoints.kubeletEndpoint ─► https://ADDRESS:PORT/…
 
 `open_stream` gives a connection of frames (streaming/frames.py), `logs` a text that streams, `summary` a node's
-figures. Answers of the kubelet
-that are errors become the error that they are; a kubelet that cannot be reached is Unavailable, in the words of the
-real server's dialer.
+figures. Answers of the kubelet that are errors become the error that they are; a kubelet that cannot be reached within
+CONNECT_SECONDS is an InternalError, in the words of the real server's dialer.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -52,8 +52,9 @@ class Kubelets:
         """A connection of frames; closed at the block's end. Raises ApiError."""
         host, port = self._endpoint(pod["spec"]["nodeName"])
         try:
-            streams = await connect(host, port, self._access.tls)
-        except OSError as error:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                streams = await connect(host, port, self._access.tls)
+        except OSError as error:  # TimeoutError is one
             raise _unreachable(host, port, error) from error
         try:
             headers = [*self._headers(host, port).items(), ("Connection", "Upgrade"), ("Upgrade", PROTOCOL)]
@@ -98,6 +99,8 @@ class Kubelets:
                 yield answer
         except aiohttp.ClientConnectorError as error:
             raise _unreachable(host, port, error.os_error) from error
+        except aiohttp.ServerTimeoutError as error:
+            raise _unreachable(host, port, error) from error
 
     def _endpoint(self, name: str) -> tuple[str, int]:
         try:
@@ -123,8 +126,11 @@ def _target(path: Sequence[str], query: Query) -> str:
 
 
 def _unreachable(host: str, port: int, error: OSError) -> ApiError:
-    reason = os.strerror(error.errno).lower() if error.errno else str(error) or type(error).__name__
-    message = f"error dialing backend: dial tcp {_authority(host, port)}: connect: {reason}"
+    if isinstance(error, TimeoutError):
+        reason = "i/o timeout"
+    else:
+        reason = f"connect: {os.strerror(error.errno).lower() if error.errno else str(error) or type(error).__name__}"
+    message = f"error dialing backend: dial tcp {_authority(host, port)}: {reason}"
     return InternalError(f"Internal error occurred: {message}")
 
 
