@@ -7,12 +7,13 @@ ones (the API server, DNS), as Kubernetes keeps its lower band. The cluster has 
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from ipaddress import IPv4Address, ip_address
 
 from petset.cluster.api.fields import FieldError, invalid, wrong
 from petset.cluster.api.kinds import Registry
-from petset.cluster.api.objects import Object
+from petset.cluster.api.objects import Object, uid_of
 from petset.cluster.errors import InternalError
 from petset.cluster.network.addresses import AddressPlan
 from petset.cluster.store.backend import Backend
@@ -20,6 +21,8 @@ from petset.cluster.store.backend import Backend
 FAMILY = "IPv4"
 RESERVED_ADDRESSES = 16
 NODE_PORTS = range(30000, 32768)
+STATIC_NODE_PORTS = 86
+"""The lower band, which is given last: users name ports of it (ServiceNodePortStaticSubrange)."""
 _ADDRESS_FIELDS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
 
 
@@ -126,7 +129,7 @@ class ServiceAddresses:
             if wanted is None:
                 if service["spec"].get("allocateLoadBalancerNodePorts") is False:
                     continue
-                free = (each for each in NODE_PORTS if (each, protocol) not in taken)
+                free = (each for each in _node_ports(service) if (each, protocol) not in taken)
                 if (wanted := next(free, None)) is None:
                     raise InternalError("failed to allocate a nodePort: range is full")
                 port["nodePort"] = wanted
@@ -140,6 +143,15 @@ class ServiceAddresses:
 
     def _refuse(self, service: Object, error: FieldError) -> None:
         raise invalid(self._kind, service["metadata"].get("name", ""), [error])
+
+
+def _node_ports(service: Object) -> list[int]:
+    """All of them, from a place on that hangs on the Service's uid: node ports of clusters side by side share the
+    host's ports and shall not meet. Kubernetes draws one by chance.
+    """
+    static, dynamic = NODE_PORTS[:STATIC_NODE_PORTS], NODE_PORTS[STATIC_NODE_PORTS:]
+    start = zlib.crc32(uid_of(service).encode()) % max(1, len(dynamic))
+    return [*dynamic[start:], *dynamic[:start], *static]
 
 
 def _keep(spec: Object, old: Object) -> None:
