@@ -1,6 +1,6 @@
 """What benchmarks/dns.py compares: the cluster that every server answers for, the questions, and the servers.
 
-python -m benchmarks.dns_servers KIND      one of ours, or dnslib's own, until it is stopped
+python -m benchmarks.dns_servers KIND PORT      one of ours, or dnslib's own, until it is stopped
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ ZONE = "cluster.local"
 SVC = f"svc.{ZONE}"
 SERVICES = 1000
 TTL_SECONDS = 5
-PORT = 5399
 HOST = "127.0.0.1"
+
+Command = Callable[[Path, int], list[str]]
+"""From a folder with the zone file and a port to what starts a server there."""
 
 
 def objects() -> list[dict[str, Any]]:
@@ -102,20 +104,20 @@ def _address(number: int) -> str:
     return f"10.96.{1 + number // 250}.{number % 250 + 1}"
 
 
-def knot(folder: Path) -> list[str]:
+def knot(folder: Path, port: int) -> list[str]:
     config = folder / "knot.conf"
     config.write_text(
-        f"server:\n  listen: {HOST}@{PORT}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n"
+        f"server:\n  listen: {HOST}@{port}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n"
         f"  rundir: {folder}\ndatabase:\n  storage: {folder}\nlog:\n- target: stderr\n  any: error\n"
         f"zone:\n- domain: {ZONE}\n  file: {folder / 'zone'}\n  zonefile-sync: -1\n  journal-content: none\n"
     )
     return ["knotd", "-c", str(config)]
 
 
-def nsd(folder: Path) -> list[str]:
+def nsd(folder: Path, port: int) -> list[str]:
     config = folder / "nsd.conf"
     config.write_text(
-        f'server:\n  ip-address: {HOST}\n  port: {PORT}\n  server-count: 1\n  username: ""\n  chroot: ""\n'
+        f'server:\n  ip-address: {HOST}\n  port: {port}\n  server-count: 1\n  username: ""\n  chroot: ""\n'
         f"  zonesdir: {folder}\n  pidfile: {folder / 'nsd.pid'}\n  xfrdfile: {folder / 'xfrd'}\n"
         f"  zonelistfile: {folder / 'zones'}\n  logfile: {folder / 'nsd.log'}\n  rrl-ratelimit: 0\n"
         f"remote-control:\n  control-enable: no\nzone:\n  name: {ZONE}\n  zonefile: {folder / 'zone'}\n"
@@ -123,11 +125,11 @@ def nsd(folder: Path) -> list[str]:
     return ["nsd", "-d", "-c", str(config)]
 
 
-def ours(kind: str) -> Callable[[Path], list[str]]:
-    return lambda folder: [sys.executable, "-m", "benchmarks.dns_servers", kind]
+def ours(kind: str) -> Command:
+    return lambda folder, port: [sys.executable, "-m", "benchmarks.dns_servers", kind, str(port)]
 
 
-SERVERS: dict[str, Callable[[Path], list[str]]] = {
+SERVERS: dict[str, Command] = {
     "knot": knot,
     "nsd": nsd,
     "petset": ours("portable"),
@@ -136,17 +138,17 @@ SERVERS: dict[str, Callable[[Path], list[str]]] = {
 }
 
 
-async def serve(kind: str) -> None:
+async def serve(kind: str, port: int) -> None:
     from petset.dns.agent import DnsAgent
     from petset.dns.batches import configured_loop
 
     loop = configured_loop(kind)
     client: Any = StandingClient()
-    agent = DnsAgent(client, addresses=["10.96.0.10"], host=HOST, port=PORT, ttl_seconds=TTL_SECONDS, loop=loop)
+    agent = DnsAgent(client, addresses=["10.96.0.10"], host=HOST, port=port, ttl_seconds=TTL_SECONDS, loop=loop)
     await agent.run()
 
 
-def serve_with_dnslib() -> None:
+def serve_with_dnslib(port: int) -> None:
     """dnslib's own server, answering from the same zone file, without its log."""
     from dnslib import QTYPE, RCODE, RR
     from dnslib.server import BaseResolver, DNSLogger, DNSServer
@@ -171,7 +173,7 @@ def serve_with_dnslib() -> None:
                 reply.add_auth(soa)
             return reply
 
-    DNSServer(Resolver(), port=PORT, address=HOST, logger=DNSLogger(logf=lambda text: None)).start()
+    DNSServer(Resolver(), port=port, address=HOST, logger=DNSLogger(logf=lambda text: None)).start()
 
 
 class StandingClient:
@@ -192,7 +194,8 @@ class StandingClient:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "dnslib":
-        serve_with_dnslib()
+    wanted, on_port = sys.argv[1], int(sys.argv[2])
+    if wanted == "dnslib":
+        serve_with_dnslib(on_port)
     else:
-        asyncio.run(serve(sys.argv[1]))
+        asyncio.run(serve(wanted, on_port))

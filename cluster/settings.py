@@ -65,7 +65,7 @@ class ClusterSettings:
     """How long DNS itself keeps an answer that has changed, within its time to live; real clusters: 30."""
     dns_upstreams: str = ""
     """Who is asked for names outside of the cluster: `192.0.2.1,192.0.2.2:5353`, or `host` for the machine's own."""
-    dns_loop: str = "portable"
+    dns_loop: str = "auto"
     """How DNS takes packets: one by one; in batches, which is cheaper under load; `auto`: batches where they work."""
     fence: bool = False
     """A network disk is taken away from a node (its holders are killed) before another one gets it."""

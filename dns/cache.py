@@ -26,15 +26,15 @@ from __future__ import annotations
 
 import heapq
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from itertools import cycle, repeat
+from itertools import cycle
 from typing import NamedTuple
 
 from petset.dns import wire
 from petset.dns.directory import Reader, Topic
 from petset.dns.records import Answer, Type
-from petset.dns.responder import Responder, Transport, count_turns, rotated
+from petset.dns.responder import Responder, Responses, Transport, count_turns, next_response, rotated
 
 MAX_PACKETS = 32_768
 MAX_TURNS = 64
@@ -68,7 +68,7 @@ class _Plain(NamedTuple):
 class _Entry:
     """`packets` gives the response after its id, with the question in lower case, in one order after the other."""
 
-    packets: Iterator[bytes]
+    packets: Responses
     topics: frozenset[Topic]
     weight: int
     keep_until: float = 0.0
@@ -82,8 +82,8 @@ class WireCache:
         self, responder: Responder, reader: Reader, *, max_packets: int = MAX_PACKETS,
         keep_seconds: float = 0.0, now: Callable[[], float] = lambda: 0.0,
     ) -> None:  # fmt: skip
-        self.hot: dict[bytes, Iterator[bytes]] = {}
-        """`packet[2:]` to the `response[2:]` that is next: always this one object, for loops that keep it."""
+        self.hot: dict[bytes, Responses] = {}
+        """`packet[2:]` to every `response[2:]` for it: always this one object, for loops that keep it."""
         self._responder = responder
         self._reader = reader
         self._max_packets = max_packets
@@ -117,7 +117,7 @@ class WireCache:
                 self.hot[packet[_ID_BYTES:]] = entry.packets
                 entry.hot_keys.append(packet[_ID_BYTES:])
                 self._packet_count += 1
-        response = next(entry.packets)
+        response = next_response(entry.packets)
         start = wire.HEADER_BYTES - _ID_BYTES
         return b"".join((packet[:_ID_BYTES], response[:start], plain.question, response[start + len(plain.question) :]))
 
@@ -227,7 +227,7 @@ def _entry(query: wire.Query, answer: Answer, *, limit_bytes: int, topics: froze
 
     turns = count_turns(answer)
     if turns == 1:
-        return _Entry(repeat(write(0)), topics, weight=1)
+        return _Entry(write(0), topics, weight=1)
     kept = min(turns, MAX_TURNS)
     # Written one by one, and kept by `cycle`: most answers are forgotten before every order was asked for.
     return _Entry(cycle(write(step * turns // kept) for step in range(kept)), topics, weight=kept)

@@ -17,9 +17,11 @@ import errno
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from petset.dns.responder import Responses
 
 MAX_QUERY_BYTES = 470
 """The rest of a longer query is cut off, which makes it a FORMERR: no resolver sends one by UDP (a name and all usual
@@ -37,7 +39,7 @@ log = logging.getLogger(__name__)
 class Source:
     """Where responses come from: `hot` maps packets after their id to responses after theirs; `answer` has the rest."""
 
-    hot: Mapping[bytes, Iterator[bytes]]
+    hot: Mapping[bytes, Responses]
     answer: Callable[[bytes, Address], bytes | None]
     """From a packet and where it came from to the response, which begins with the packet's id; None for silence."""
 
@@ -63,7 +65,9 @@ def answer_one_by_one(bound: socket.socket, source: Source, stop: threading.Even
         try:
             packet, client = receive(MAX_QUERY_BYTES)
             # A lookup that may fail is a twentieth cheaper than one that asks: most do not fail.
-            send(packet[:2] + next(hot[packet[2:]]), client)
+            found = hot[packet[2:]]
+            # `next_response`, in place: a call costs a tenth of the whole way.
+            send(packet[:2] + (found if isinstance(found, bytes) else next(found)), client)
         except KeyError:
             if stop.is_set():
                 return

@@ -15,7 +15,7 @@ packet ─▶ header ─▶ an answer, or no header?   silence (never answer an 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum
 from itertools import count
@@ -26,6 +26,9 @@ from petset.dns.records import Answer, Rcode, Record, Type
 
 Resolve = Callable[[Name, int], Answer]
 """(lower-case name, type) -> the answer."""
+
+Responses = bytes | Iterator[bytes]
+"""To one packet, after its id: the only one, or each order of its addresses in turn, without end."""
 
 
 class Transport(Enum):
@@ -67,6 +70,11 @@ class Responder:
         ):
             return Answer(Rcode.REFUSED, authoritative=False)
         return self._resolve(query.name, query.type)
+
+
+def next_response(responses: Responses) -> bytes:
+    """The one whose turn it is."""
+    return responses if isinstance(responses, bytes) else next(responses)
 
 
 def count_turns(answer: Answer) -> int:

@@ -1,15 +1,17 @@
 """`petset demo`: a throw-away cluster, the kubia walk-through with live progress, a table of what held.
 
 The cluster lives in a temporary $PETSET_HOME on a free port, so it cannot meet any other; it is torn down and removed
-whether or not every step held.
+whether or not every step held. A cluster that did not come up leaves its folder: the message names the logs in it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from rich.table import Table
 from petset.cluster import pki
 from petset.cluster.assemble.client import http_client
 from petset.cluster.cli.bring_up import UpOptions, running_cluster
+from petset.cluster.cli.launch import LaunchFailed
 from petset.cluster.cli.walkthrough import Step, StepFailed, Walkthrough, perform
 from petset.cluster.settings import ClusterSettings
 
@@ -38,11 +41,11 @@ class Shown:
 def play_demo(console: Console, *, node_count: int) -> None:
     """Bring a cluster up, play every step, tear it down. Raises StepFailed, LaunchFailed or SettingsError."""
     shown: list[Shown] = []
-    with tempfile.TemporaryDirectory(prefix="petset-demo-") as home, ExitStack() as stack:
+    with _throw_away_home() as home, ExitStack() as stack:
         begun = time.monotonic()
         with console.status("bringing a throw-away cluster up") as status:
             options = UpOptions({"node_count": node_count, "port": 0})
-            cluster = running_cluster(Path(home), NAME, options, lambda text: status.update(f"starting: {text}"))
+            cluster = running_cluster(home, NAME, options, lambda text: status.update(f"starting: {text}"))
             running = stack.enter_context(cluster)
         settings = running.settings
         nodes = f"{node_count} nodes Ready, API on {settings.server}"
@@ -57,6 +60,20 @@ def play_demo(console: Console, *, node_count: int) -> None:
             raise StepFailed(f"{len(left)} processes of the cluster are still there: {left}")
         _show(console, shown, Shown("everything is torn down", time.monotonic() - begun, seen))
     console.print(_table(shown))
+
+
+@contextmanager
+def _throw_away_home() -> Iterator[Path]:
+    home = Path(tempfile.mkdtemp(prefix="petset-demo-"))
+    keeps_logs = False
+    try:
+        yield home
+    except LaunchFailed:
+        keeps_logs = True
+        raise
+    finally:
+        if not keeps_logs:
+            shutil.rmtree(home)
 
 
 async def _play(console: Console, settings: ClusterSettings, shown: list[Shown]) -> None:

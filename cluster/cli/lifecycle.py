@@ -57,7 +57,9 @@ _SETTINGS = (
         help="Provisioners whose volumes stay on one node, as patterns: 'rancher.io/*,*hostpath*' ('': the usual).",
     ),
     click.option(
-        "--dns-loop", type=click.Choice(DNS_LOOPS), help="How DNS takes packets: one by one (portable), in batches."
+        "--dns-loop",
+        type=click.Choice(DNS_LOOPS),
+        help="How DNS takes packets: one by one (portable), in batches, or in batches where they work (auto).",
     ),
 )
 """What `up` may change of a cluster's settings: each option is named after its field of ClusterSettings."""

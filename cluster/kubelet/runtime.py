@@ -56,8 +56,9 @@ class Runtime(Protocol):
     async def next_change(self, seen: int) -> int:
         """Wait until something changed after the change numbered `seen`, and answer the newest number.
 
-        Numbers grow by one with every container start, container exit and sandbox removal; ask with 0 first. A number
-        from before the machine's restart (larger than the newest) is answered at once.
+        Numbers grow by one with every exit of a container; ask with 0 first. What is done by a call is no change: the
+        caller knows by the answer. A number from before the machine's restart (larger than the newest) is answered at
+        once.
         """
 
     async def measure(self) -> MachineUsage:

@@ -56,6 +56,7 @@ class PodWorker:
         self._beside: set[asyncio.Task[None]] = set()
         self._acting = False
         self._acted_at = 0.0
+        self._listing_due = False
 
     @property
     def pod(self) -> Object:
@@ -86,12 +87,15 @@ class PodWorker:
     def see_sandbox(self, listed: SandboxStatus | None, *, asked_at: float) -> None:
         """The machine was asked at `asked_at` (loop time), and this is what it has of the pod.
 
-        An answer that may be older than the worker's own last effect only adds what is surely newer.
+        An answer that may be older than the worker's own last effect only adds what is surely newer; the machine is
+        asked again, but not before that effect's end.
         """
         known, new = self._state.sandbox, listed
         if self._acting or asked_at < self._acted_at:
             new = with_old_news(known, listed) if known and listed else known
-            if new != listed:
+            if new != listed and self._acting:
+                self._listing_due = True
+            elif new != listed:
                 self._parts.look_again()
         if new == known:
             return
@@ -179,6 +183,9 @@ class PodWorker:
         done = await self._performer.perform(state.pod, state.sandbox, step)
         self._acting = False
         self._acted_at = asyncio.get_running_loop().time()
+        if self._listing_due:
+            self._listing_due = False
+            self._parts.look_again()
         if isinstance(step, RemoveSandbox) and done.sandbox is None:
             state.removed = state.sandbox
         state.sandbox = with_old_news(done.sandbox, state.sandbox) if done.sandbox and state.sandbox else done.sandbox

@@ -1,9 +1,14 @@
 """A container in namespaces: what surrounds its program, and the PID 1 that looks after it.
 
-    warm parent ─fork─► PID 1 of a fresh PID namespace ─fork─► the program
-                        enters the pod's network, UTS and IPC      │
-                        makes its root (pod_root.py)               └─► whatever it starts
-                        passes signals on, reaps orphans
+    warm parent ─fork─► PID 1 of a fresh PID namespace ─fork─► enters the pod's network, UTS and IPC
+                                   │                           makes its root (pod_root.py)
+                        follows into all of that ◄──── "made" ─────┤
+                                   └─────────────────── "here" ───►┤
+                        passes signals on, reaps orphans           └─► becomes the program
+
+The work is the program's, not PID 1's, because every page of the warm parent that a fork writes to becomes its own:
+PID 1 is there for each container and should cost next to nothing. No program runs before PID 1 is behind the same
+root, for `/proc/1/root` would lead it out.
 
 PID 1 ends with the program, and the kernel then kills whatever is left in there. It can only exit with a code, so the
 program's real end, signal included, goes through a pipe (`status_fd`). A further command enters the namespaces of a
@@ -31,6 +36,7 @@ from petset.cluster.node.pod_root import PodRoot, enter_root
 STATUS_BYTES = 4
 _SHARED_BY_POD = {"net": syscalls.NEW_NETWORK, "uts": syscalls.NEW_UTS, "ipc": syscalls.NEW_IPC}
 _INIT_NAME = "pod init"
+_MADE, _HERE = b"m", b"h"
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,24 @@ def become_isolated(isolation: Isolation, *, status_fd: int, warm_parent_pid: in
     own_pid = os.getpid()
     if own_pid != 1:
         kernel.become_subreaper()
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    ours, theirs = socket.socketpair()
+    program_pid = os.fork()
+    if program_pid != 0:
+        theirs.close()
+        _follow(program_pid, ours)
+        _look_after(program_pid, status_fd)
+    ours.close()
+    with theirs:
+        _surround(isolation)
+        theirs.send(_MADE)
+        theirs.recv(1)
+    return own_pid
+
+
+def _surround(isolation: Isolation) -> None:
+    """Enter and make everything but the PID namespace, for this process."""
     for kind, flag in _SHARED_BY_POD.items():
         if path := isolation.namespaces.get(kind):
             syscalls.enter_path(path, flag)
@@ -98,12 +122,17 @@ def become_isolated(isolation: Isolation, *, status_fd: int, warm_parent_pid: in
             syscalls.unshare(flag)
     enter_root(isolation.root)
     socket.sethostname(isolation.hostname)
-    signal.set_wakeup_fd(-1)
-    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    program_pid = os.fork()
-    if program_pid != 0:
-        _look_after(program_pid, status_fd)
-    return own_pid
+
+
+def _follow(program_pid: int, line: socket.socket) -> None:
+    """Go where the program will be, once that is made. A program that ended before is left to `_look_after`."""
+    if line.recv(1) != _MADE:
+        return
+    program = os.pidfd_open(program_pid)
+    syscalls.enter(program, syscalls.NEW_MOUNT | syscalls.NEW_NETWORK | syscalls.NEW_UTS | syscalls.NEW_IPC)
+    os.close(program)
+    line.send(_HERE)
+    line.close()
 
 
 def join_container(pid: int) -> None:

@@ -2,7 +2,7 @@
 
     kubelet ── run_sandbox ────► address (Network), folders and files (sandbox.py)
             ── start_container ► program (images.py) ─► a fork of the warm parent (warm_parent.py)
-            ◄─ next_change ───── starts, exits and removals, numbered
+            ◄─ next_change ───── exits, numbered
             ── list_sandboxes ─► what is there now
 
 State is changed in plain functions, without an `await` inside, by the two futures of each process (started, ended)
@@ -174,7 +174,6 @@ class Machine:
             del self._sandboxes[sandbox_uid]
         for container in sandbox.containers.values():
             container.io.close()
-        self._change()
         await asyncio.to_thread(shutil.rmtree, trash, ignore_errors=True)
 
     async def list_sandboxes(self) -> list[SandboxStatus]:
@@ -300,7 +299,6 @@ class Machine:
         if pid == 0:  # it never ran; its end, with the reason, follows
             return
         container.status = replace(container.status, state="running", pid=pid, started_at=self._clock.now())
-        self._change()
 
     def _note_exit(self, container: Container, how: Exit) -> None:
         """The processes are gone; what they left in their pipes is still on its way into the log."""

@@ -99,7 +99,10 @@ class ServiceProxy:
             for key in keys:
                 closing.create_task(self._close_others(key, wanted[key]), name=f"service proxy {key}")
         async with asyncio.TaskGroup() as opening:
-            done = {key: opening.create_task(self._open(key, wanted[key], forwarding)) for key in keys}
+            done = {
+                key: opening.create_task(self._open(key, wanted[key], forwarding), name=f"service proxy {key}")
+                for key in keys
+            }
         return [key for key in keys if not done[key].result()]
 
     async def _close_others(self, key: Key, wanted: Collection[Frontend]) -> None:

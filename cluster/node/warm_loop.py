@@ -43,6 +43,14 @@ OUTPUT_BYTES = 10 * 1024
 
 ORPHAN_SECONDS = 2.0
 
+HOLES_PER_SIZE = 1000
+_SMALLEST_BYTES, _LARGEST_SMALL_BYTES, _SIZE_STEP = 48, 512, 16
+_POOL_BYTES, _POOL_HEADER_BYTES = 16 * 1024, 48
+"""CPython's Objects/obmalloc.c, on 64 bits."""
+
+_fillers: list[object] = []
+"""What keeps the pools full that were there before the first fork."""
+
 
 @dataclass
 class _Child:
@@ -162,7 +170,7 @@ class WarmParent:
             status, status_fd = _pipe(undo, theirs) if launch.isolation and not launch.inside else (-1, -1)
             birth = Birth(os.getpid(), descriptors | captured, report_fd, status_fd, container_pid)
             with self._process_namespace(launch):
-                pid = os.fork()
+                pid = kernel.bare_fork() if has_own_first_process(launch) else os.fork()
                 if pid == 0:
                     become(launch, birth)
             undo.pop_all()
@@ -278,6 +286,29 @@ def _close_if_open(descriptor: int) -> None:
         os.close(descriptor)
 
 
+def has_own_first_process(launch: Launch) -> bool:
+    """Whether the next fork only looks after another one, the program's (isolation.py)."""
+    return launch.isolation is not None and not launch.inside
+
+
+def _fill_holes() -> list[object]:
+    """Objects for every hole that is left in Python's pools of small objects; to be kept.
+
+    What a fork allocates then comes from pools of its own, instead of one object here and one there among the frozen
+    ones, each of which makes a copy of a whole page. A pool has objects of one size, and begins with a header: the
+    first object behind one says that the pools before it are full. HOLES_PER_SIZE at the most, where pools are others.
+    """
+    kept: list[object] = []
+    empty_bytes = sys.getsizeof(b"")
+    for size in range(_SMALLEST_BYTES, _LARGEST_SMALL_BYTES + 1, _SIZE_STEP):
+        for _ in range(HOLES_PER_SIZE):
+            filler = bytes(size - empty_bytes)
+            if id(filler) % _POOL_BYTES == _POOL_HEADER_BYTES:
+                break
+            kept.append(filler)
+    return kept
+
+
 def preload(modules: Iterable[str]) -> None:
     """Import the guests and make everything loaded so far permanent, so that forks share its memory.
 
@@ -292,6 +323,7 @@ def preload(modules: Iterable[str]) -> None:
     if "aiohttp" in sys.modules:
         _warm_up()
     gc.collect()
+    _fillers.extend(_fill_holes())
     gc.freeze()
 
 

@@ -86,7 +86,7 @@ def test_others_are_answered_by_the_function_and_silence_is_possible(loop: Loop)
     def answer(packet: bytes, client: Address) -> bytes | None:
         return None if packet.startswith(b"no") else packet + b"!"
 
-    with running(loop, Source({b"hot": repeat(b"cold")}, answer)) as bound, client_of(bound) as client:
+    with running(loop, Source({b"hot": b"cold"}, answer)) as bound, client_of(bound) as client:
         for packet in (
             b"no answer ...",
             b"12 a packet .",
@@ -138,9 +138,7 @@ def test_a_failing_answer_costs_itself_only(loop: Loop, caplog: pytest.LogCaptur
 
 def test_a_response_that_cannot_be_sent_is_dropped(loop: Loop) -> None:
     too_long = b"x" * 70_000
-    source = Source(
-        {b"hot": repeat(too_long)}, lambda packet, client: too_long if packet == b"too long ..." else packet
-    )
+    source = Source({b"hot": too_long}, lambda packet, client: too_long if packet == b"too long ..." else packet)
     with running(loop, source) as bound, client_of(bound) as client:
         for packet in (b"too long ...", b"12hot", b"all is fine."):
             client.send(packet)

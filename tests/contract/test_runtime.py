@@ -168,11 +168,8 @@ async def test_a_started_container_runs(runtime: Runtime) -> None:
 
 async def test_a_start_repeated_answers_the_container_that_is_there(runtime: Runtime) -> None:
     status = await started(runtime, "pet-0", container("test/serve"))
-    seen = await runtime.next_change(0)
     assert await runtime.start_container("uid-pet-0", container("test/serve")) == status
-    await runtime.run_sandbox(sandbox("pet-1"))
-    await runtime.start_container("uid-pet-1", container("test/serve"))
-    assert await runtime.next_change(seen) == seen + 1
+    assert (await runtime.list_sandboxes())[0].containers == (status,)
 
 
 async def test_nothing_starts_in_an_unknown_sandbox(runtime: Runtime) -> None:
@@ -224,21 +221,22 @@ async def test_a_removed_sandbox_is_gone_with_its_containers(runtime: Runtime) -
     await runtime.remove_sandbox("nobody")
 
 
-async def test_changes_count_starts_exits_and_removals(runtime: Runtime) -> None:
+async def test_changes_count_exits(runtime: Runtime) -> None:
     status = await started(runtime, "pet-0", container("test/serve"))
-    assert await runtime.next_change(0) == 1
     await runtime.signal_container(status.id, 9)
-    assert await runtime.next_change(1) == 2
+    assert await runtime.next_change(0) == 1
     await runtime.remove_sandbox("uid-pet-0")
-    assert await runtime.next_change(2) == 3
+    await started(runtime, "pet-1", container("test/serve"))
+    await runtime.remove_sandbox("uid-pet-1")
+    assert await runtime.next_change(1) == 2
 
 
 async def test_next_change_waits_for_one(runtime: Runtime) -> None:
     waiter = asyncio.create_task(runtime.next_change(0))
-    await runtime.run_sandbox(sandbox("pet-0"))
+    status = await started(runtime, "pet-0", container("test/serve"))
     await runtime.list_sandboxes()
     assert not waiter.done()
-    await runtime.start_container("uid-pet-0", container("test/serve"))
+    await runtime.signal_container(status.id, 9)
     assert await waiter == 1
 
 

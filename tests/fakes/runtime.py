@@ -95,6 +95,7 @@ class FakeRuntime:
         self._addresses = PodAddresses(loopback_plan(0).pod_range(node_number))
         self._changes = 0
         self._changed = asyncio.Event()
+        self._boots = 0
 
     # -- the test's side ------------------------------------------------------------------------------------------
 
@@ -122,13 +123,15 @@ class FakeRuntime:
         self._logs[self.container(pod, container).id] += output
 
     def reboot(self) -> None:
-        """Everything that ran is gone, without a trace and without an exit code; change numbers start anew."""
+        """Everything that ran is gone, without a trace and without an exit code; who waits for a change is cut off, and
+        change numbers start anew."""
         for container_id in [*self._containers]:
             self._forget(container_id)
         for sandbox in self._sandboxes.values():
             self._addresses.release(f"{sandbox.namespace}/{sandbox.name}")
         self._sandboxes.clear()
         self._changes = 0
+        self._boots += 1
         self._wake()
 
     # -- Runtime --------------------------------------------------------------------------------------------------
@@ -191,7 +194,6 @@ class FakeRuntime:
         self._place[status.id] = sandbox_uid
         self._logs[status.id] = program.output
         self.container_specs[status.id] = spec
-        self._change()
         if program.exits_after_seconds is not None:
             self._end_later(status.id, program.exits_after_seconds, exit_code=program.exit_code)
         return status
@@ -220,7 +222,6 @@ class FakeRuntime:
             self._forget(each.id)
         sandbox = self._sandboxes.pop(sandbox_uid)
         self._addresses.release(f"{sandbox.namespace}/{sandbox.name}")
-        self._change()
 
     async def list_sandboxes(self) -> list[SandboxStatus]:
         await self._enter("list_sandboxes")
@@ -228,8 +229,11 @@ class FakeRuntime:
 
     async def next_change(self, seen: int) -> int:
         await self._enter("next_change")
+        boots = self._boots
         while seen == self._changes:
             await self._changed.wait()
+            if boots != self._boots:
+                raise Unavailable("the machine was rebooted")
         return self._changes
 
     async def measure(self) -> MachineUsage:

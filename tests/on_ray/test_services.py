@@ -148,7 +148,7 @@ FETCHED = {
 def cluster(petset: Driver) -> Iterator[RealCluster]:
     with outside_name_server() as port:
         petset = replace(petset, network="namespaces")
-        dials = [f"--dns-ttl={TTL_SECONDS}", f"--dns-negative-ttl={NEGATIVE_TTL_SECONDS}", "--dns-loop=auto"]
+        dials = [f"--dns-ttl={TTL_SECONDS}", f"--dns-negative-ttl={NEGATIVE_TTL_SECONDS}", "--dns-loop=portable"]
         dials.append(f"--dns-upstream=127.0.0.1:{port}")
         petset.succeed("up", "services", "--detach", "--nodes=2", "--port=0", *dials)
         cluster = petset.cluster("services")

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from petset.cluster.api.objects import Object
 from petset.dns import wire
 from petset.dns.answers import Answers, Authority
-from petset.dns.cache import MAX_TURNS, WireCache
+from petset.dns.cache import MAX_PACKETS, MAX_TURNS, WireCache
 from petset.dns.directory import Directory, Reader
-from petset.dns.responder import Responder, Transport, count_turns
+from petset.dns.responder import Responder, Transport, count_turns, next_response
 from tests.unit.dns.objects import directory_of, endpoint, endpoint_slice, external, namespace, service
 
 Z = "svc.cluster.local"
@@ -55,9 +55,9 @@ NAMES = [
 TYPES = ["A", "AAAA", "SRV", "CNAME", "PTR", "TXT", "SOA", "NS", "ANY", "HTTPS", "AXFR"]
 
 
-def cache_of(directory: Directory, **options: int) -> WireCache:
+def cache_of(directory: Directory, *, max_packets: int = MAX_PACKETS) -> WireCache:
     reader = Reader(directory)
-    return WireCache(Responder(Answers(reader, AUTHORITY).answer), reader, **options)
+    return WireCache(Responder(Answers(reader, AUTHORITY).answer), reader, max_packets=max_packets)
 
 
 def responder_of(directory: Directory) -> Responder:
@@ -67,7 +67,7 @@ def responder_of(directory: Directory) -> Responder:
 def asked(cache: WireCache, packet: bytes) -> bytes | None:
     """As a UDP loop asks."""
     found = cache.hot.get(packet[2:])
-    return packet[:2] + next(found) if found is not None else cache.answer(packet)
+    return packet[:2] + next_response(found) if found is not None else cache.answer(packet)
 
 
 def query(name: str = f"web.default.{Z}", type_: str | int = "A", *, edns: dnslib.EDNS0 | None = None) -> bytes:
