@@ -28,7 +28,7 @@ from typing import Any
 from petset.cluster import lock
 from petset.cluster.network.addresses import LOOPBACK_SLOTS, loopback_plan
 from petset.cluster.network.kernel import probe
-from petset.cluster.settings import ClusterFolder, ClusterSettings, SettingsError
+from petset.cluster.settings import RUN_FOLDER_PREFIX, ClusterFolder, ClusterSettings, SettingsError
 
 SLOT_PORT = 65531
 """Where slots are claimed: above every ephemeral range in use."""
@@ -36,9 +36,6 @@ SLOT_PORT = 65531
 UNPRIVILEGED_DNS_PORT = 1053
 DNS_PORT = 53
 DEFAULT_API_PORT = 6443
-RUN_FOLDER_PREFIX = "/tmp/petset-"
-"""Not $TMPDIR: Ray's socket paths below it may not exceed 107 bytes."""
-
 DEFAULT_NETWORK = "auto"
 LOOPBACK_LIMITS = (
     "network loopback: a pod is an address of 127/8; it sees the host's processes and paths, and cannot be cut off"
@@ -109,7 +106,7 @@ def claim(
             slot = claim_slot(wished.slot, resources)
             dns_port, dns_notes = choose_dns_port(slot)
             notes += dns_notes
-        remove_run_folder(wished)
+        wished.remove_run_folder()
         run_folder = tempfile.mkdtemp(prefix=RUN_FOLDER_PREFIX)
         resources.callback(shutil.rmtree, run_folder, ignore_errors=True)
         port = listener.getsockname()[1]
@@ -118,12 +115,6 @@ def claim(
         settings.save()
         undo.pop_all()
         return Claims(settings, listener, notes, resources)
-
-
-def remove_run_folder(settings: ClusterSettings) -> None:
-    """Remove the short-lived folder of a run that is over."""
-    if settings.run_folder.startswith(RUN_FOLDER_PREFIX):
-        shutil.rmtree(settings.run_folder, ignore_errors=True)
 
 
 def _make_and_lock(folder: ClusterFolder, resources: ExitStack) -> None:

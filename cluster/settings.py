@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,6 +34,9 @@ MAX_DNS_TTL_SECONDS = 3600
 MAX_TIME_SCALE = 1000
 API_PORT = 6443
 """The API server's port on the cluster's own network, whatever the host's is."""
+
+RUN_FOLDER_PREFIX = "/tmp/petset-"
+"""Not $TMPDIR: Ray's socket paths below it may not exceed 107 bytes."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 
@@ -139,6 +143,11 @@ class ClusterSettings:
     def fabric(self) -> Path:
         """Where the network namespaces of nodes are kept, in the cluster's own view of the files."""
         return Path(self.run_folder) / "fabric"
+
+    def remove_run_folder(self) -> None:
+        """Remove the short-lived folder of a run that is over."""
+        if self.run_folder.startswith(RUN_FOLDER_PREFIX):
+            shutil.rmtree(self.run_folder, ignore_errors=True)
 
     def save(self) -> None:
         write_private(self.folder.settings, json.dumps(asdict(self), indent=2).encode())

@@ -100,6 +100,7 @@ class Subresources:
         bound = fresh_copy(pod)
         bound["spec"]["nodeName"] = node
         status = bound.setdefault("status", {})
+        status.pop("nominatedNodeName", None)  # the scheduler's promise of a node is kept; no user has to see it
         kept = [each for each in status.get("conditions") or [] if each["type"] != "PodScheduled"]
         now = format_time(self._clock.now())
         scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}

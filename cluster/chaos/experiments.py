@@ -55,6 +55,6 @@ def _workload(folder: Traversable, experiment: Experiment) -> tuple[Object, ...]
         objects = [item for document in documents for item in document.get("items", [document])]
         if all(isinstance(obj["metadata"], dict) and obj["kind"] for obj in objects):
             return tuple(objects)
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
         raise ExperimentError(f"{experiment.workload}: no Kubernetes objects: {error!r}") from error
     raise ExperimentError(f"{experiment.workload}: an object without metadata or kind")

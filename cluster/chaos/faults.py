@@ -30,7 +30,7 @@ MAX_SECONDS = 86_400.0
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 COMPONENT = re.compile(r"api-server|controller|dns|ray|(node|kubelet|service-proxy)-[1-9][0-9]{0,2}")
 _NODE = re.compile(r"node-[1-9][0-9]{0,2}")
-_ENDPOINTS = "node/NAME, pod/NAME, pod/NAMESPACE/NAME, api-server, dns, controller or everything"
+_ENDPOINTS = "node/node-1 (or another), pod/NAME, pod/NAMESPACE/NAME, api-server, dns, controller or everything"
 
 
 def _name(value: object) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from petset.cluster.cli.reader import ApiReader, NoAnswer
 from petset.cluster.settings import ClusterSettings
 
 READY_SECONDS = 120.0
+SAME_DEATHS = 4
+"""How often a component may die of the same cause before the cluster counts as broken: waiting helps no more then."""
 _POLL_SECONDS = 0.05
 
 Progress = Callable[[str], None]
@@ -80,12 +83,15 @@ def running_cluster(home: Path, name: str, options: UpOptions, progress: Progres
 
 
 def _wait_for_actors(launch: Launch, progress: Progress, deadline: float, log: Path) -> None:
-    told = set()
+    told: Counter[str] = Counter()
     while time.monotonic() < deadline:
         message = launch.next_message(wait_seconds=1.0) or {}
-        if (note := message.get("note")) and note not in told:
-            told.add(note)  # a crash loop says the same again and again
-            progress(note)
+        if note := message.get("note"):
+            told[note] += 1
+            if told[note] == 1:
+                progress(note)
+            elif told[note] == SAME_DEATHS:
+                raise LaunchFailed(f"{note}; the files in {log} say why")
         if phase := message.get("phase"):
             progress(_STEPS.get(phase, phase))
         if phase == "ready":

@@ -86,8 +86,9 @@ def list_faults(wants_all: bool, name: str) -> None:
     """List the faults that act now."""
 
     async def show(gate: GateClient) -> None:
+        entries = await gate.faults()
         click.echo(_ROW.format("ID", "STATE", "INJECTED", "FAULT"))
-        for entry in await gate.faults():
+        for entry in entries:
             if wants_all or entry["state"] == "active":
                 click.echo(_ROW.format(entry["id"], entry["state"], entry["injected_at"], _words(entry["fault"])))
 
@@ -108,7 +109,10 @@ def _given(kind: str | None, fields: tuple[str, ...], file: IO[str] | None) -> l
     from petset.cluster.chaos.faults import fault_from_words, faults_from_yaml
 
     if file is not None:
-        return faults_from_yaml(file.read())
+        try:
+            return faults_from_yaml(file.read())
+        except (OSError, UnicodeDecodeError) as error:
+            raise ClusterError(f"cannot read {file.name}: {error}") from error
     return [fault_from_words(kind or "", fields)]
 
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +106,8 @@ def purge(folder: ClusterFolder) -> None:
     if descriptor is None:
         raise ClusterError(f"cluster {folder.root.name} is running again; nothing was removed")
     try:
+        with suppress(ClusterError):  # of a cluster whose settings are damaged, nobody knows the run folder
+            read_settings(folder).remove_run_folder()
         shutil.rmtree(folder.root)
     except OSError as error:
         raise ClusterError(f"cannot remove {folder.root}: {error}") from error

@@ -273,11 +273,16 @@ class TestSubresources:
     async def test_binding_once(self) -> None:
         api = await new_api()
         await create(api, manifest_pod())
+        await api.verbs.patch(
+            kind(api, "Pod"), "default", "a",
+            body={"status": {"nominatedNodeName": "node-1"}}, patch_type="merge", options=WRITE, subresource="status",
+        )  # fmt: skip
         body = {"target": {"name": "node-1"}}
         answer = await api.subresources.bind(kind(api, "Pod"), "default", "a", body)
         pod = api.verbs.get(kind(api, "Pod"), "default", "a")
         assert answer["metadata"]["resourceVersion"] == pod["metadata"]["resourceVersion"]
         assert pod["spec"]["nodeName"] == "node-1"
+        assert "nominatedNodeName" not in pod["status"], "a promise that is kept is not shown"
         assert pod["status"]["conditions"][0]["type"] == "PodScheduled"
         with pytest.raises(Conflict, match="already assigned"):
             await api.subresources.bind(kind(api, "Pod"), "default", "a", body)

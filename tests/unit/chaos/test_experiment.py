@@ -131,11 +131,13 @@ def test_a_file_that_is_no_experiment(text: str, message: str) -> None:
                      "w.yaml: no Kubernetes objects", id="a workload of something else"),
         pytest.param({"mine.yaml": yaml.safe_dump({**MINIMAL, "workload": "w.yaml"}), "w.yaml": "a: [\n"},
                      "w.yaml: no Kubernetes objects", id="a workload that is no YAML"),
+        pytest.param({"mine.yaml": yaml.safe_dump({**MINIMAL, "workload": "w.yaml"}), "w.yaml": "\xd9\xff"},
+                     "w.yaml: no Kubernetes objects", id="a workload that is no text"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_loaded(tmp_path: Path, files: dict[str, str], message: str) -> None:
     for name, text in files.items():
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="latin-1")
     with pytest.raises(ExperimentError, match=message):
         load_experiment(str(tmp_path / "mine.yaml"))
 

@@ -70,9 +70,9 @@ def test_a_fault_survives_being_written_down(mapping: dict[str, Any]) -> None:
         pytest.param({"fault": "loss", "from": "dns", "to": "pod/a", "share": 1.5}, "from 0 to 1", id="share above 1"),
         pytest.param({"fault": "loss", "from": "dns", "to": "pod/a", "share": 0}, "share above 0", id="share of 0"),
         pytest.param(
-            {"fault": "cut", "from": "node-1", "to": "dns"}, "cut: from is 'node-1'; give node/NAME", id="no endpoint"
+            {"fault": "cut", "from": "node-1", "to": "dns"}, "cut: from is 'node-1'; give node/node-1", id="no endpoint"
         ),
-        pytest.param({"fault": "cut", "from": "dns", "to": "pod/a/b/c"}, "give node/NAME", id="too many names"),
+        pytest.param({"fault": "cut", "from": "dns", "to": "pod/a/b/c"}, "give node/node-1", id="too many names"),
         pytest.param(
             {"fault": "cut", "from": "dns", "to": "pod/a", "one_way": "yes"}, "true or false", id="a yes in words"
         ),

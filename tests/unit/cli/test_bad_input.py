@@ -8,7 +8,9 @@ from __future__ import annotations
 import fcntl
 import json
 import socket
+import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from petset.cluster import lock
 from petset.cluster.cli.main import main
-from petset.cluster.settings import ClusterFolder, ClusterSettings
+from petset.cluster.settings import RUN_FOLDER_PREFIX, ClusterFolder, ClusterSettings
 
 
 @pytest.fixture
@@ -140,9 +142,12 @@ def test_down_of_a_stopped_cluster_says_so(stopped: ClusterFolder) -> None:
 
 def test_purge_removes_a_stopped_cluster(stopped: ClusterFolder) -> None:
     (stopped.volumes / "pv-a").mkdir(parents=True)
+    run_folder = Path(tempfile.mkdtemp(prefix=RUN_FOLDER_PREFIX))  # a killed supervisor left it behind
+    replace(stopped.read_settings(), run_folder=str(run_folder)).save()
     result = petset("down", "old", "--purge", "--yes")
     assert (result.exit_code, result.output) == (0, "cluster old removed\n")
     assert not stopped.root.exists()
+    assert not run_folder.exists()
 
 
 @pytest.mark.parametrize(("answer", "is_kept"), [("n\n", True), ("y\n", False), ("", True)])

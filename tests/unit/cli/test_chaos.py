@@ -58,6 +58,16 @@ def test_bad_input_is_answered_in_one_line(home: Path, words: list[str], text: s
     assert "Traceback" not in result.output
 
 
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "faults.yaml").write_bytes(b"\xd9\xff")
+    result = chaos("inject", "-f", str(tmp_path / "faults.yaml"))
+    assert (result.exit_code, "faults.yaml: 'utf-8' codec can't decode" in result.output) == (1, True), result.output
+
+
+def test_ls_of_a_cluster_that_does_not_answer_has_no_header(home: Path) -> None:
+    assert chaos("ls", "-c", "old").output.startswith("Error: ")
+
+
 def test_ls_states_the_ratio_of_times(home: Path) -> None:
     result = CliRunner().invoke(main, ["ls"])
     assert result.output.splitlines()[-1] == "old: long times of nodes and restarts are 60 times shorter"

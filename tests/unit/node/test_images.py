@@ -137,7 +137,15 @@ def test_the_shipped_catalogue_knows(text: str, name: str) -> None:
     assert load_catalogue().find(text)[1].name == name
 
 
-@pytest.mark.parametrize("text", ["nginx:latest", "k8s.gcr.io/nginx-slim:0.8", "registry.k8s.io/nginx-slim:0.24"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nginx:latest",
+        "k8s.gcr.io/nginx-slim:0.8",
+        "registry.k8s.io/nginx-slim:0.24",
+        "gcr.io/google_containers/nginx-slim:0.7",
+    ],
+)
 def test_nginx_is_the_hosts_or_the_stand_in(text: str) -> None:
     installed = shutil.which("nginx", path=f"/usr/sbin:{os.environ['PATH']}") is not None
     assert load_catalogue().find(text)[1].name == ("nginx" if installed else "web")
