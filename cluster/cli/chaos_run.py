@@ -133,7 +133,8 @@ def _run(console: Console, settings: ClusterSettings, name: str, wanted: Wanted)
         console.print(f"[yellow]skipped[/yellow] {name}: {reason}", highlight=False)
         return SKIPPED
     except (ExperimentError, CannotRun) as error:
-        click.echo(f"Error: {name}: {error}", err=True)
+        where = "" if isinstance(error, ExperimentError) else f"{name}: "  # the former names its file itself
+        click.echo(f"Error: {where}{error}", err=True)
         return NOT_RUN
     replay = _replay(name, settings, plan)
     paths = write_report(outcome, wanted.report, cluster=settings.name, replay=replay)

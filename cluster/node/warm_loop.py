@@ -43,14 +43,6 @@ OUTPUT_BYTES = 10 * 1024
 
 ORPHAN_SECONDS = 2.0
 
-HOLES_PER_SIZE = 1000
-_SMALLEST_BYTES, _LARGEST_SMALL_BYTES, _SIZE_STEP = 48, 512, 16
-_POOL_BYTES, _POOL_HEADER_BYTES = 16 * 1024, 48
-"""CPython's Objects/obmalloc.c, on 64 bits."""
-
-_fillers: list[object] = []
-"""What keeps the pools full that were there before the first fork."""
-
 
 @dataclass
 class _Child:
@@ -291,24 +283,6 @@ def has_own_first_process(launch: Launch) -> bool:
     return launch.isolation is not None and not launch.inside
 
 
-def _fill_holes() -> list[object]:
-    """Objects for every hole that is left in Python's pools of small objects; to be kept.
-
-    What a fork allocates then comes from pools of its own, instead of one object here and one there among the frozen
-    ones, each of which makes a copy of a whole page. A pool has objects of one size, and begins with a header: the
-    first object behind one says that the pools before it are full. HOLES_PER_SIZE at the most, where pools are others.
-    """
-    kept: list[object] = []
-    empty_bytes = sys.getsizeof(b"")
-    for size in range(_SMALLEST_BYTES, _LARGEST_SMALL_BYTES + 1, _SIZE_STEP):
-        for _ in range(HOLES_PER_SIZE):
-            filler = bytes(size - empty_bytes)
-            if id(filler) % _POOL_BYTES == _POOL_HEADER_BYTES:
-                break
-            kept.append(filler)
-    return kept
-
-
 def preload(modules: Iterable[str]) -> None:
     """Import the guests and make everything loaded so far permanent, so that forks share its memory.
 
@@ -323,7 +297,6 @@ def preload(modules: Iterable[str]) -> None:
     if "aiohttp" in sys.modules:
         _warm_up()
     gc.collect()
-    _fillers.extend(_fill_holes())
     gc.freeze()
 
 

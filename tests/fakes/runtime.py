@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from signal import SIGKILL, SIGTERM
@@ -77,6 +77,12 @@ class FakeRuntime:
         self.busy: dict[str, float] = {}
         """How many CPUs a container of an image keeps busy; each has 1 MiB of memory."""
         self.failures: dict[str, list[Exception]] = defaultdict(list)
+        self.removal_seconds = 0.0
+        """How long it takes to empty the folders of a sandbox that is off the list already."""
+        self.call_seconds = 0.0
+        """How long every call takes, beside a turn of the loop."""
+        self.calls: Counter[str] = Counter()
+        """How often each method was called."""
         self.silent = False
         """The machine does not answer: every call fails."""
         self.signals: list[tuple[str, int]] = []
@@ -222,6 +228,7 @@ class FakeRuntime:
             self._forget(each.id)
         sandbox = self._sandboxes.pop(sandbox_uid)
         self._addresses.release(f"{sandbox.namespace}/{sandbox.name}")
+        await asyncio.sleep(self.removal_seconds)
 
     async def list_sandboxes(self) -> list[SandboxStatus]:
         await self._enter("list_sandboxes")
@@ -276,7 +283,8 @@ class FakeRuntime:
 
     async def _enter(self, call: str) -> None:
         """Every call takes at least one turn of the loop, as a call over a wire does."""
-        await asyncio.sleep(0)
+        self.calls[call] += 1
+        await asyncio.sleep(self.call_seconds)
         if self.silent:
             raise Unavailable("the machine does not answer")
         if self.failures[call]:

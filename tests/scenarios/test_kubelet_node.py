@@ -227,6 +227,20 @@ async def test_an_unexpected_error_concerns_one_pod_and_passes(world: World, cap
     assert "pod default/web-0: unexpected error" in caplog.text
 
 
+async def test_the_machine_is_not_asked_again_and_again_while_a_pod_is_removed(world: World) -> None:
+    for name in ("web-0", "web-1"):
+        await world.create_pod(name)
+        await world.pod_until(is_ready, name)
+    world.runtime.removal_seconds, world.runtime.call_seconds = 5.0, 0.001
+    await world.direct.delete("Pod", "web-0", "default")
+    await asyncio.sleep(1.5)
+    before = world.runtime.calls["list_sandboxes"]
+    world.runtime.exit("web-1", "main")  # so that the machine is listed meanwhile
+    await world.gone_within(10)
+    assert world.runtime.calls["list_sandboxes"] - before <= 3
+    await world.pod_until(is_ready, "web-1")
+
+
 async def test_a_hundred_pods_start_together(world: World) -> None:
     for number in range(100):
         await world.create_pod(f"web-{number}")

@@ -213,7 +213,9 @@ async def test_a_client_that_sends_byte_by_byte_gets_no_more_time_and_keeps_nobo
             assert await exchange(other_reader, other_writer, b"quick") == b"echo:quick"
             other_writer.close()
             await asyncio.sleep(0.01)
-        assert await ended == b""
+        # A byte that comes after the end turns it into a reset.
+        with suppress(ConnectionError):
+            assert await ended == b""
         assert sent < 0x40, "the time ran out before the query was whole"
         writer.close()
 

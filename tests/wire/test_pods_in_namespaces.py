@@ -231,6 +231,13 @@ async def test_a_pod_sees_its_own_processes_alone(datacenter: Datacenter) -> Non
     assert {"pod_init", "sleep"} < set(names.split()) <= {"pod_init", "sleep", "sh", "cat", "tr"}
 
 
+async def test_the_first_process_lives_behind_the_same_root(datacenter: Datacenter) -> None:
+    pod = await datacenter.pod("pet-0")
+    first, program = [await pod.sh(f"cd /proc/{who}; stat -Lc %d:%i root ns/*") for who in (1, 2)]
+    assert first == program != ""
+    assert await pod.sh("cat /proc/2/comm") == "sleep\n"
+
+
 def states_below(process: psutil.Process) -> list[str]:
     try:
         return [child.status() for child in process.children(recursive=True)]

@@ -46,7 +46,7 @@ def test_an_unknown_cluster(stopped: ClusterSettings) -> None:
 
 
 def test_an_unknown_experiment(stopped: ClusterSettings) -> None:
-    assert refused("no-such").startswith("Error: no-such: there is no experiment and no file no-such; the library has ")
+    assert refused("no-such").startswith("Error: there is no experiment and no file no-such; the library has ")
 
 
 def test_a_file_that_is_no_experiment(stopped: ClusterSettings, tmp_path: Path) -> None:
