@@ -102,7 +102,7 @@ def test_a_machine_knows_at_once(added: AddedImages, write: Write) -> None:
     shipped = images.find("luksa/kubia")[1]
     with pytest.raises(ImageNotFound, match=r"`petset image add FILE`"):
         images.find("example.com/pet:1")
-    added.add([write("a", entry("mine", '[example.com/pet, luksa/kubia]'))], os.environ)
+    added.add([write("a", entry("mine", "[example.com/pet, luksa/kubia]"))], os.environ)
     assert [images.find(text)[1].name for text in ("example.com/pet:1", "luksa/kubia")] == ["mine", "mine"]
     added.remove("mine")
     assert images.find("luksa/kubia")[1] == shipped
