@@ -24,6 +24,7 @@ from tests.inside import FABRIC, own_network
 _NAMESPACES = ("net", "mnt", "pid", "uts", "ipc")
 _CGROUPS = Path("/sys/fs/cgroup")
 _LOOK_AGAIN_SECONDS = 0.02
+_SETTLED_SECONDS = 0.5
 
 
 def kernel_objects(nodes: Sequence[int]) -> dict[str, int]:
@@ -44,6 +45,19 @@ def kernel_objects(nodes: Sequence[int]) -> dict[str, int]:
         "cgroups": sum(path.is_dir() for path in _CGROUPS.rglob("*")),
         "descriptors": len(os.listdir("/proc/self/fd")),
     }
+
+
+def settled_objects(nodes: Sequence[int], patience_seconds: float) -> dict[str, int]:
+    """The same once nothing goes any more: the kernel may still be clearing away what came before."""
+    deadline = time.monotonic() + patience_seconds
+    found = kernel_objects(nodes)
+    while time.monotonic() < deadline:
+        time.sleep(_SETTLED_SECONDS)
+        again = kernel_objects(nodes)
+        if again == found:
+            break
+        found = again
+    return found
 
 
 def left_since(before: dict[str, int], nodes: Sequence[int], patience_seconds: float) -> dict[str, int]:

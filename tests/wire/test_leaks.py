@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tests.inside import needs_namespaces
-from tests.wire.leftovers import booted, churn, kernel_objects, left_since, start
+from tests.wire.leftovers import booted, churn, kernel_objects, left_since, settled_objects, start
 
 pytestmark = needs_namespaces
 
@@ -34,7 +34,7 @@ async def test_pods_leave_nothing_behind(tmp_path: Path) -> None:
 
 
 async def test_a_killed_machine_leaves_nothing_but_files_and_its_next_life_removes_those(tmp_path: Path) -> None:
-    before = kernel_objects(NODES)
+    before = await asyncio.to_thread(settled_objects, NODES, PATIENCE_SECONDS)
     before.pop("descriptors")  # the test's own
     files_before = before.pop("shared memory")
     command = ("-P", "-m", "tests.wire.leftovers", str(tmp_path), "1", str(KILLED_PODS))
