@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 20.0
 async def test_pods_leave_nothing_behind(tmp_path: Path) -> None:
     async with booted(tmp_path, 1) as machine:
         await churn(machine, 1, batch=1)  # what is made once is there now
-        before = kernel_objects(NODES)
+        before = await asyncio.to_thread(settled_objects, NODES, PATIENCE_SECONDS)
         await churn(machine, PODS, batch=20)
         assert await asyncio.to_thread(left_since, before, NODES, PATIENCE_SECONDS) == {}
         assert list((tmp_path / "node-1" / "pods").iterdir()) == []
