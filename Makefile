@@ -33,14 +33,15 @@ bench: $(VENV)/developing
 	for each in startup kubia pods api_server dns network leaks streams; do $(BIN)/python -m benchmarks.$$each; done
 
 # Bytecode is compiled at install: without it every process of Ray compiles Ray again (docs/architecture.md).
+# setuptools warns of editable installs as such, in a block that reads like an error.
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable .
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable .
 	touch $@
 
 $(VENV)/developing: $(VENV)/installed
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 
 clean:
