@@ -47,7 +47,7 @@ def _node(value: object) -> str:
 
 def _component(value: object) -> str:
     if not isinstance(value, str) or not COMPONENT.fullmatch(value):
-        raise BadFault("api-server, controller, dns, node-N, kubelet-N, service-proxy-N or ray")
+        raise BadFault("api-server, controller, dns, node-N, kubelet-N or service-proxy-N")
     return value
 
 
