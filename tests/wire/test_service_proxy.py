@@ -136,7 +136,7 @@ async def test_a_taken_port_is_reported_and_had_as_soon_as_it_is_free() -> None:
 
 @pytest.mark.parametrize("protocol", ["TCP", "UDP"])
 def test_another_clusters_node_port_is_taken(protocol: Any) -> None:
-    plans = (PLAN, loopback_plan(own_slot(SLOT - 1)))
+    plans = (PLAN, loopback_plan(own_slot(61)))
     mine, other = (ServiceSockets(LoopbackNetwork(plan, 1), plan) for plan in plans)
     sibling = ServiceSockets(LoopbackNetwork(PLAN, 2), PLAN)
     frontend = Frontend(HOST, 30992, protocol)
