@@ -82,20 +82,24 @@ class Verbs:
         return in_version(obj, kind.api_version)
 
     def list(self, kind: Kind, namespace: str, options: ListOptions) -> Object:
-        """A `…List`, sorted by (namespace, name). A `continue` token goes on after a key, in the present state."""
-        items = present_objects(self.backend, kind, namespace)
+        """A `…List`, sorted by (namespace, name). A `continue` token goes on after a key, in the state that
+        the first page was of. Raises Expired when that state is not known any more.
+        """
+        revision, after = self.backend.revision, list[str]()
+        if options.continue_token:
+            revision, *after = _read_token(options.continue_token)
+        items = present_objects(self.backend, kind, namespace, revision=revision)
         if options.label_selector or options.field_selector:
             labels = parse_label_selector(options.label_selector)
             fields = parse_field_selector(options.field_selector)
             items = [obj for obj in items if labels.selects(obj) and fields.matches(obj)]
-        meta: Object = {"resourceVersion": str(self.backend.revision)}
-        if options.continue_token:
-            after = _read_token(options.continue_token)
+        meta: Object = {"resourceVersion": str(revision)}
+        if after:
             items = [obj for obj in items if [obj["metadata"].get("namespace", ""), obj["metadata"]["name"]] > after]
         if options.limit and len(items) > options.limit:
             meta["remainingItemCount"] = len(items) - options.limit
             items = items[: options.limit]
-            meta["continue"] = _make_token(items[-1])
+            meta["continue"] = _make_token(revision, items[-1])
         return {"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": meta, "items": items}
 
     async def create(
@@ -314,9 +318,12 @@ class Verbs:
         return patched
 
 
-def present_objects(backend: Backend, kind: Kind, namespace: str) -> list[Object]:
-    """All objects of a kind (of one namespace, if given), in its version."""
-    stored = backend.objects(kind.stored_as, namespace)
+def present_objects(backend: Backend, kind: Kind, namespace: str, *, revision: int | None = None) -> list[Object]:
+    """All objects of a kind (of one namespace, if given), in its version; as of an earlier revision, if given."""
+    if revision is None or revision == backend.revision:
+        stored = backend.objects(kind.stored_as, namespace)
+    else:
+        stored = backend.objects_at(kind.stored_as, namespace, revision=revision)
     if not kind.storage:
         return stored
     return [in_version(obj, kind.api_version) for obj in stored]
@@ -353,16 +360,17 @@ def _is_held(obj: Object) -> bool:
     return bool(obj["metadata"].get("deletionGracePeriodSeconds"))
 
 
-def _make_token(obj: Object) -> str:
-    key = [obj["metadata"].get("namespace", ""), obj["metadata"]["name"]]
+def _make_token(revision: int, obj: Object) -> str:
+    key = [revision, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]]
     return base64.urlsafe_b64encode(orjson.dumps(key)).decode()
 
 
-def _read_token(token: str) -> list[str]:
+def _read_token(token: str) -> tuple[int, str, str]:
     try:
         key = orjson.loads(base64.urlsafe_b64decode(token))
     except ValueError:
         key = None
-    if not (isinstance(key, list) and len(key) == 2 and all(isinstance(part, str) for part in key)):
-        raise BadRequest("continue key is not valid: it is not one of this server")
-    return key
+    match key:
+        case [int(revision), str(namespace), str(name)]:
+            return revision, namespace, name
+    raise BadRequest("continue key is not valid: it is not one of this server")

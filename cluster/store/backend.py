@@ -52,6 +52,9 @@ class Backend(Protocol):
     def objects(self, resource: str, namespace: str = "") -> list[Object]:
         """All objects of a resource (of one namespace, if given), sorted by (namespace, name), as of `revision`."""
 
+    def objects_at(self, resource: str, namespace: str = "", *, revision: int) -> list[Object]:
+        """The same as of an earlier revision. Raises Expired when it has been compacted, or is yet to come."""
+
     async def put(self, key: StoreKey, obj: Object, *, expected: int) -> Object:
         """Create or replace; answers the stamped object. Raises AlreadyExists, NotFound or Conflict (errors.py),
         with nothing changed."""

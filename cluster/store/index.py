@@ -55,16 +55,34 @@ class Index:
             return shelves[namespace].ordered() if namespace in shelves else []
         return [obj for each in sorted(shelves) for obj in shelves[each].ordered()]
 
-    @contextmanager
-    def watch(self, resource: str, *, after: int) -> Iterator[AsyncIterator[Change]]:
-        """See `Backend.watch`. Iteration ends when the backend closes."""
+    def objects_at(self, resource: str, namespace: str = "", *, revision: int) -> list[Object]:
+        """See `Backend.objects_at`: the present state, with what came after that revision taken back."""
+        found: dict[StoreKey, Object] = {}
+        for obj in self.objects(resource, namespace):
+            meta = obj["metadata"]
+            found[StoreKey(resource, meta.get("namespace", ""), meta["name"])] = obj
+        for change in self._newest_first(resource, revision):
+            if namespace not in ("", change.key.namespace):
+                continue
+            if change.previous is None:
+                found.pop(change.key, None)
+            else:
+                found[change.key] = change.previous
+        return [found[key] for key in sorted(found)]
+
+    def _newest_first(self, resource: str, after: int) -> list[Change]:
+        """What happened to a resource after that revision. Raises Expired when that is not known any more, or yet."""
         if after < self._compacted:
             raise Expired(f"too old resource version: {after} ({self._compacted})")
         if after > self._revision:
             raise Expired(f"resource version {after} is in the future: the newest is {self._revision}")
         recent = takewhile(lambda change: change.revision > after, reversed(self._history))
-        replay = [change for change in recent if change.key.resource == resource]
-        subscription = self._broadcast.subscribe(resource, replay=reversed(replay))
+        return [change for change in recent if change.key.resource == resource]
+
+    @contextmanager
+    def watch(self, resource: str, *, after: int) -> Iterator[AsyncIterator[Change]]:
+        """See `Backend.watch`. Iteration ends when the backend closes."""
+        subscription = self._broadcast.subscribe(resource, replay=reversed(self._newest_first(resource, after)))
         try:
             yield subscription
         finally:

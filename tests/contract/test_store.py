@@ -137,6 +137,29 @@ class TestDelete:
         assert backend.get(KUBIA_0) is not None
 
 
+class TestObjectsAt:
+    async def test_every_earlier_state_is_what_was_read_then(self, backend: Backend) -> None:
+        states = [backend.objects(PODS)]
+        for name in ("b", "a", "c"):
+            await make(backend, StoreKey(PODS, "app", name))
+            states.append(backend.objects(PODS))
+        changed = await backend.put(StoreKey(PODS, "app", "a"), obj(StoreKey(PODS, "app", "a"), x=1), expected=2)
+        states.append(backend.objects(PODS))
+        await backend.delete(StoreKey(PODS, "app", "a"), changed, expected=4)
+        states.append(backend.objects(PODS))
+        await make(backend, KUBIA_0)
+        assert [backend.objects_at(PODS, revision=number) for number in range(6)] == states
+        assert backend.objects_at(PODS, "app", revision=6) == states[5], "of one namespace"
+
+    async def test_what_is_compacted_or_to_come_has_expired(self, opener: Opener) -> None:
+        async with opener(history_changes=2) as backend:
+            await make_many(backend, 4)
+            assert len(backend.objects_at(PODS, revision=2)) == 2
+            for revision in (1, 5):
+                with pytest.raises(Expired):
+                    backend.objects_at(PODS, revision=revision)
+
+
 class TestObjects:
     @pytest.fixture(autouse=True)
     async def populated(self, backend: Backend) -> None:

@@ -303,6 +303,21 @@ class TestListAndWatch:
         )
         assert [pod["metadata"]["name"] for pod in one["items"]] == ["b"]
 
+    async def test_all_pages_are_of_the_state_and_revision_of_the_first(self) -> None:
+        """A reflector watches from the last page's revision: what changed on the first page must come after it."""
+        api = await new_api()
+        for name in "abcd":
+            await create(api, manifest_pod(name))
+        first = api.verbs.list(kind(api, "Pod"), "default", ListOptions(limit=2))
+        await patch(api, "Pod", "a", {"metadata": {"labels": {"role": "main"}}})
+        await patch(api, "Pod", "d", {"metadata": {"labels": {"role": "main"}}})
+        await create(api, manifest_pod("e"))
+        token = first["metadata"]["continue"]
+        rest = api.verbs.list(kind(api, "Pod"), "default", ListOptions(continue_token=token))
+        assert [pod["metadata"]["name"] for pod in rest["items"]] == ["c", "d"]
+        assert "role" not in rest["items"][1]["metadata"].get("labels", {})
+        assert rest["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+
     @pytest.mark.parametrize("token", ["x", "e30=", "W10="])
     async def test_a_bad_continue_token(self, token: str) -> None:
         api = await new_api()
