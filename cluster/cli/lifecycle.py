@@ -95,11 +95,7 @@ def up(name: str, detach: bool, network: str | None, images: tuple[Path, ...], *
         take_images_for_start(ClusterSettings(name, str(petset_home(os.environ))).folder, images)
         try:
             with running_cluster(petset_home(os.environ), name, options, _progress) as cluster:
-                _announce(cluster, time.monotonic() - started)
-                if detach:
-                    cluster.launch.detach()
-                else:
-                    _stay(cluster)
+                _stay(cluster, time.monotonic() - started, detach=detach)
         except ClusterStopped:
             click.echo(f"cluster {name} was stopped")
 
@@ -160,20 +156,21 @@ def kubeconfig(name: str) -> None:
         click.echo(path)
 
 
-def _announce(cluster: Running, seconds: float) -> None:
-    from petset.cluster.cli.live import summary
+def _stay(cluster: Running, seconds: float, *, detach: bool) -> None:
+    """Say that the cluster is up, and show it until Ctrl-C unless it is detached; the caller stops it then.
 
-    click.echo(f"{summary(cluster.settings)} ({seconds:.1f} s)")
-
-
-def _stay(cluster: Running) -> None:
-    """Show the cluster until Ctrl-C; the caller stops it then."""
+    From the first word on, Ctrl-C is the ordinary end of a cluster.
+    """
     from rich.console import Console
 
-    from petset.cluster.cli.live import watch_cluster
+    from petset.cluster.cli.live import summary, watch_cluster
 
     try:
-        watch_cluster(Console(), cluster.launch, cluster.settings)
+        click.echo(f"{summary(cluster.settings)} ({seconds:.1f} s)")
+        if detach:
+            cluster.launch.detach()
+        else:
+            watch_cluster(Console(), cluster.launch, cluster.settings)
     except KeyboardInterrupt:
         click.echo(f"stopping cluster {cluster.settings.name}", err=True)
 

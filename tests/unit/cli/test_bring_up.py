@@ -1,15 +1,20 @@
-"""How long a command waits for a cluster that does not come up."""
+"""How long a command waits for a cluster that does not come up, and how Ctrl-C ends one that is."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import click
 import pytest
+from click.testing import CliRunner
 
-from petset.cluster.cli import bring_up
-from petset.cluster.cli.bring_up import UpOptions, running_cluster
-from petset.cluster.cli.launch import LaunchFailed
+from petset.cluster.cli import bring_up, lifecycle
+from petset.cluster.cli.bring_up import Running, UpOptions, running_cluster
+from petset.cluster.cli.launch import Launch, LaunchFailed
+from petset.cluster.settings import ClusterSettings
 
 DEATH = "api-server died (ModuleNotFoundError: no module): clients wait"
 
@@ -42,3 +47,24 @@ def test_a_component_that_dies_of_one_cause_again_and_again_ends_the_start(
         pytest.fail("it came up")
     assert told == ["Ray runs", DEATH]
     assert launch.is_stopped
+
+
+def test_ctrl_c_at_the_moment_a_cluster_is_announced_is_its_ordinary_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = ScriptedLaunch([])
+    echo = click.echo
+
+    @contextmanager
+    def running(*_: object) -> Iterator[Running]:
+        yield Running(cast(Launch, launch), ClusterSettings("one", str(tmp_path)))
+
+    def echo_and_interrupt(text: str, *, err: bool = False) -> None:
+        echo(text, err=err)
+        if "Ready at" in text:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(lifecycle, "running_cluster", running)
+    monkeypatch.setattr(click, "echo", echo_and_interrupt)
+    result = CliRunner().invoke(lifecycle.up, ["one"], env={"PETSET_HOME": str(tmp_path)})
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, "stopping cluster one")
