@@ -254,7 +254,9 @@ async def shares_processes(pod: Pod, script: str) -> Pod:
 async def test_a_container_shares_the_processes_of_its_target(datacenter: Datacenter) -> None:
     pod = await datacenter.pod("pet-0", command=("sleep", "54321"))
     debugger = await shares_processes(pod, "touch /tmp/mine; exec sleep 12345")
-    assert {"sleep 54321", "sleep 12345"} <= set((await debugger.sh("ps -A -o args=")).splitlines())
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not {"sleep 54321", "sleep 12345"} <= set((await debugger.sh("ps -A -o args=")).splitlines()):
+            await asyncio.sleep(0.01)  # the script may not have come to its second program
     assert (await debugger.sh("hostname; ls -d /tmp/mine")).split() == ["pet-0", "/tmp/mine"]
     assert "mine" not in (await pod.sh("ls /tmp")).split(), "each has a /tmp of its own"
     await pod.machine.signal_container(pod.status.id, signal.SIGKILL)
