@@ -81,6 +81,12 @@ def spawn(cluster: RealCluster, kubectl: str, *arguments: str) -> Any:
     return pexpect.spawn(command, env=environment, timeout=20, dimensions=(24, 80))
 
 
+def expect_window(terminal: Any, rows: int, columns: int) -> None:
+    """The shell on a terminal comes to see this size: kubectl tells it beside the typed text, sooner or later."""
+    terminal.sendline(f'until [ "$(stty size)" = "{rows} {columns}" ]; do sleep 0.05; done; echo saw $(stty size)')
+    terminal.expect(f"saw {rows} {columns}\r\n")
+
+
 async def forwarded_port(process: asyncio.subprocess.Process) -> int:
     """The local port that `kubectl port-forward` told."""
     assert process.stdout is not None

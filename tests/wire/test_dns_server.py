@@ -149,7 +149,8 @@ async def test_the_agents_options_decide() -> None:
         response = await ask(port, "web.default.svc.pets.test")
         assert [(each.ttl, str(each.rdata)) for each in response.rr] == [(5, "10.96.0.7")]
         assert rcode(await ask(port, f"web.default.{Z}")) == "REFUSED"
-    assert made == [socket.SOCK_DGRAM, socket.SOCK_STREAM]
+    # Where a port is free for one kind alone, both are bound again.
+    assert made[-2:] == [socket.SOCK_DGRAM, socket.SOCK_STREAM]
 
 
 @pytest.mark.parametrize("ttl_seconds", [-1, 3601])

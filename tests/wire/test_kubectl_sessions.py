@@ -14,7 +14,7 @@ from kr8s.asyncio.objects import Pod as Kr8sPod
 from petset.cluster.api.objects import Object, name_of
 from tests.wire.real_cluster import RealCluster, real_cluster
 from tests.wire.serving import needs_kubectl
-from tests.wire.session_kit import KUBECTLS, both_protocols, ended, every_kubectl, spawn, start
+from tests.wire.session_kit import KUBECTLS, both_protocols, ended, every_kubectl, expect_window, spawn, start
 from tests.wire.slots import own_slot
 
 pytestmark = [
@@ -115,12 +115,10 @@ class TestAttach:
     async def test_to_a_terminal_that_follows_its_window(self, cluster: RealCluster, kubectl: str) -> None:
         def talk() -> None:
             terminal = spawn(cluster, kubectl, "attach", "-it", "shell")
-            terminal.sendline("PS1=ready%; stty size")
-            terminal.expect("24 80")
+            expect_window(terminal, 24, 80)
             terminal.setwinsize(30, 100)
-            terminal.expect("ready%")
-            terminal.sendline("sleep 0.3; stty size; echo columns $(tput cols)")
-            terminal.expect("30 100")
+            expect_window(terminal, 30, 100)
+            terminal.sendline("echo columns $(tput cols)")
             terminal.expect("columns 100")
             terminal.close()
 

@@ -28,6 +28,7 @@ from tests.wire.session_kit import (
     both_protocols,
     ended,
     every_kubectl,
+    expect_window,
     forwarded,
     forwarded_port,
     run_guests,
@@ -170,10 +171,9 @@ class TestTerminal:
             shell.expect("terminal 42")
             shell.expect("ready%")
             shell.setwinsize(33, 99)
-            shell.sendline("sleep 0.3; stty size")
-            shell.expect("33 99")
-            shell.sendline("sleep 1000")
-            shell.expect("sleep 1000\r\n")
+            expect_window(shell, 33, 99)
+            shell.sendline("sh -c 'echo now asl''eep; exec sleep 1000'")
+            shell.expect("now asleep")
             shell.sendintr()
             shell.expect("ready%")
             shell.sendline("exit 5")
