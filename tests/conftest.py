@@ -1,4 +1,4 @@
-"""What every test shares: an event loop that pytest-asyncio finds, and which tests may not run at the same time."""
+"""What every test shares: property tests that repeat, a loop that pytest-asyncio finds, who may run beside whom."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 ON_RAY = "tests/on_ray/"
+
+# Property tests are the same in every run, and a busy machine's slowness is no finding of theirs.
+settings.register_profile("petset", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("petset")
 
 
 class FileByFile(LoadScopeScheduling):

@@ -183,7 +183,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_flat_maps_behave_as_the_model(steps: list[tuple[str, str, dict[str, str]]]) -> None:
     """The model: a value and a set of (manager, operation) for each field."""
     values: dict[str, str] = {}

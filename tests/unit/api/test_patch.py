@@ -158,7 +158,7 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return patch
 
 
-FEW = settings(max_examples=150, deadline=None)
+FEW = settings(max_examples=150)
 
 
 @FEW
@@ -199,7 +199,7 @@ GARBAGE = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(objects(VALUES), GARBAGE, st.sampled_from(["merge", "json", "strategic"]))
 def test_garbage_gives_an_object_or_an_error_of_ours(live: dict[str, Any], patch: Any, kind: str) -> None:
     live = {**live, "spec": {"containers": [{"name": "x"}]}}
@@ -227,7 +227,7 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(objects(VALUES), OPERATIONS)
 def test_operations_that_do_not_fit_are_invalid(live: dict[str, Any], operations: list[dict[str, Any]]) -> None:
     with suppress(TooLarge, Invalid):

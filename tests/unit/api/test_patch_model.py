@@ -12,7 +12,7 @@ from petset.cluster.api.patch_schema import DefinitionsPatchSchema
 from petset.cluster.api.schema import load_schemas
 from tests.unit.api.purity import untouched
 
-FEW = settings(max_examples=100, deadline=None)
+FEW = settings(max_examples=100)
 POD = DefinitionsPatchSchema(load_schemas().definitions, "io.k8s.api.core.v1.Pod")
 
 JSON = st.recursive(

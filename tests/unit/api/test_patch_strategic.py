@@ -271,7 +271,7 @@ class TestStrategicGarbage:
             apply_strategic_patch({"a": {"a": {}}}, patch, POD)
 
 
-FEW = settings(max_examples=150, deadline=None)
+FEW = settings(max_examples=150)
 NAMES = st.lists(st.sampled_from("abcdef"), unique=True)
 
 

@@ -149,7 +149,7 @@ KINDS = sorted(load_messages().roots)
 
 
 @given(kind=st.sampled_from(KINDS), raw=st.binary(max_size=300))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_are_an_object_or_a_bad_request(kind: str, raw: bytes) -> None:
     group_version, _, name = kind.rpartition("/")
     try:
@@ -160,7 +160,7 @@ def test_any_bytes_are_an_object_or_a_bad_request(kind: str, raw: bytes) -> None
 
 
 @given(data=st.data(), kind=st.sampled_from(KINDS))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_well_formed_messages_of_every_kind_are_read(data: st.DataObject, kind: str) -> None:
     """Random fields of the right types, nested three deep, decode to JSON with the names of the table."""
     group_version, _, name = kind.rpartition("/")

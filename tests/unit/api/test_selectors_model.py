@@ -16,7 +16,7 @@ from petset.cluster.api.selectors import (
 )
 from petset.cluster.errors import BadRequest
 
-FEW = settings(max_examples=100, deadline=None)
+FEW = settings(max_examples=100)
 KEYS = st.sampled_from(["a", "app", "example.com/x", "A_b.c-d"])
 VALUES = st.sampled_from(["", "1", "2", "10", "web", "Web", "x.y", "7"])
 LABELS = st.dictionaries(KEYS, VALUES, max_size=4)

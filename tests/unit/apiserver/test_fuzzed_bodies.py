@@ -35,7 +35,7 @@ FRAGMENTS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200) | st.lists(FRAGMENTS, max_size=25).map(lambda words: "".join(words).encode()))
 @example(b"a: !!binary aGk=\n")
 @example(b"? [a]\n: b")
@@ -103,7 +103,7 @@ def api() -> Api:
     return asyncio.run(make())
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(data=st.data(), strict=st.sampled_from(["Strict", "Warn", "Ignore"]))
 def test_a_manifest_with_anything_in_it_is_an_object_or_a_clear_error(
     api: Api, data: st.DataObject, strict: str

@@ -279,7 +279,7 @@ def test_large_answers_keep_a_bounded_number_of_orders() -> None:
     assert len(cache) == MAX_TURNS + 1
 
 
-FUZZ = settings(max_examples=300, deadline=None)
+FUZZ = settings(max_examples=300)
 FUZZED_DIRECTORY = directory_of(CLUSTER)
 FUZZED = cache_of(FUZZED_DIRECTORY)
 

@@ -40,7 +40,7 @@ def change(directory: Directory, cache: WireCache, put: list[Object], discard: l
         cache.forget(directory.discard(obj))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SEVERAL_PACKETS, SEVERAL_CHANGES)
 def test_whatever_was_asked_before_an_answer_is_of_the_present(packets: list[bytes], changes: list[str]) -> None:
     directory = directory_of(CLUSTER)

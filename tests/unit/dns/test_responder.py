@@ -183,7 +183,7 @@ def check(packet: bytes, transport: Transport) -> None:
 
 
 transports = st.sampled_from(Transport)
-FUZZ = settings(max_examples=200, deadline=None)
+FUZZ = settings(max_examples=200)
 
 
 @FUZZ
