@@ -1,44 +1,51 @@
 """What a DNS answer costs: petset's name server beside Knot, NSD and dnslib's own server, in one run.
 
-    servers, pinned to the first core ◀── loopback ──▶ dnsperf, pinned to the last
+    servers, pinned to the first core ◀── loopback ──▶ who asks, pinned to the last
 
 All servers stand side by side and answer for the same cluster (dns_servers.py); each is asked for a moment, in turn,
-`--rounds` times round, after all questions were asked once. Those who are not asked sleep. Ratios compare a server
-with Knot within one round: short rounds, and many, see the same neighbours. Medians are of the rounds in which the
-server waited for its core less than QUIET of the time, if there are any: a machine with other work makes every server
-take packets one by one, which costs each of them differently.
+round after round, after all questions were asked once. Those who are not asked sleep. Ratios compare a server with Knot
+within one round: short rounds, and many, see the same neighbours.
 
-    cpu      CPU time per answered query (user and system, all threads of the server), as fast as it goes: the kernel's
-             clocks of the processes, in nanoseconds
+    cpu      CPU time per answered query (user and system, all threads of the server), as fast as dnsperf goes: the
+             kernel's clocks of the processes, in nanoseconds. Medians are of the rounds in which the server waited for
+             its core less than QUIET of the time, if there are any: a machine with other work makes every server take
+             packets one by one, which costs each of them differently
              srv   _http._tcp.kubia.default.svc.cluster.local, three peers with their addresses
              mix   20,000 questions: A, AAAA and SRV of 1000 services, every fifth for a name that does not exist
-    p99      99th percentile of the latency at LATENCY_RATE queries per second; servers and dnsperf go before all else
-             on the machine, where that is allowed (root): otherwise the neighbours' time slices are measured
+    p99      latency at LATENCY_RATE queries per second (dns_latency.py, or `--pace dnsperf`), in an order that is
+             shuffled for each round; who asks and who answers go before all else on the machine, where that is allowed
+             (root): otherwise the neighbours' time slices are measured
     memory   resident memory after a tenth of `--names` distinct questions, and after all of them
 
-Each target is printed with what was measured, and whether it held. Needs Debian's packages knot, nsd and dnsperf; says
-so and ends where they are missing.
+Each target is printed with what was measured, and whether it held. A ratio of 99th percentiles holds if the interval of
+its median ends at 1, is missed if it begins above 1, and is a tie if 1 is in it. Needs Debian's packages knot, nsd and
+dnsperf; says so and ends where they are missing.
 
-    python -m benchmarks.dns [--rounds 15] [--seconds 0.4] [--only cpu,p99,memory] [--load srv] [--names 1000000]
+    python -m benchmarks.dns [--only cpu,p99,memory] [--load srv] [--rounds 15] [--seconds 0.4] [--latency-rounds 240]
+                             [--pace own] [--names 1000000]
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 
 import psutil
 
+from benchmarks.dns_latency import Estimate, Spread, ask_at_pace, undisturbed
 from benchmarks.dns_servers import HOST, SERVERS, SVC, distinct_names, questions, zone_file
 
 FIRST_PORT = 5390
@@ -46,9 +53,17 @@ PROGRAMS = ("knotd", "nsd", "dnsperf")
 START_SECONDS = 20.0
 QUIET = 0.05
 LATENCY_RATE = 20_000
+LATENCY_QUERIES = 500
+"""Of one server in one round: a fortieth of a second, of which the fifth slowest is the 99th percentile."""
+WARM_UP_QUERIES = 30
+ROUNDS_OF_A_PROCESS = 80
+"""Then all servers start anew: where its memory happens to lie makes a process some percent slower for its life."""
+SHUFFLE_SEED = 6
 _CPUCLOCK_SCHED = 2
 MAX_CPU_OF_KNOT = {"petset": 1.25, "petset-batched": 1.05}
 MIN_TIMES_DNSLIB = 40.0
+REMEMBERING = "petset-batched"
+"""Whose memory is looked at: all loops have the same cache, and nothing of their own that grows."""
 MAX_GROWTH = 1.05
 """Of memory, from a tenth of all names on: flat, but for what an allocator does."""
 
@@ -62,7 +77,6 @@ class Run:
     lost: int
     waited: float
     """Share of the time in which a core was wanted and not to be had."""
-    p99_microseconds: float = 0.0
 
     @property
     def is_quiet(self) -> bool:
@@ -79,6 +93,10 @@ class Verdicts:
         bound = f"at most {at_most:g}" if at_most < float("inf") else f"at least {at_least:g}"
         held = "held" if at_least <= measured <= at_most else "MISSED"
         self.lines.append(f"{held:>6}  {target}: {measured:.2f}, {bound}")
+
+    def add_estimate(self, target: str, measured: Estimate, *, at_most: float) -> None:
+        held = "held" if measured.high <= at_most else "MISSED" if measured.low > at_most else "tie"
+        self.lines.append(f"{held:>6}  {target}: {measured}, at most {at_most:g}")
 
 
 @dataclass(frozen=True)
@@ -149,20 +167,18 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
     raise RuntimeError(f"{process.args} does not answer")
 
 
-def measure(bench: Bench, server: Server, load: Path, *options: str) -> Run:
-    """One moment; `options` are dnsperf's. All questions have been asked once before."""
+def measure(bench: Bench, server: Server, load: Path) -> Run:
+    """One moment, as fast as it goes. All questions have been asked once before."""
     pid = server.pid
     before, waited_before = _cpu_seconds(pid), _waited_seconds(pid)
-    output = ask(bench, server, load, "-l", str(bench.seconds), *options)
+    output = ask(bench, server, load, "-l", str(bench.seconds))
     cpu_seconds, waited_seconds = _cpu_seconds(pid) - before, _waited_seconds(pid) - waited_before
     completed = int(_figure(r"Queries completed:\s+(\d+)", output))
-    latencies = [float(each) for each in re.findall(r"^> .* ([\d.]+)$", output, re.MULTILINE)]
     return Run(
         cpu_microseconds=cpu_seconds * 1e6 / max(completed, 1),
         queries_per_second=_figure(r"Queries per second:\s+([\d.]+)", output),
         lost=int(_figure(r"Queries lost:\s+(\d+)", output)),
         waited=waited_seconds / max(waited_seconds + cpu_seconds, 1e-9),
-        p99_microseconds=quantiles(latencies, n=100)[-1] * 1e6 if len(latencies) > 1 else 0.0,
     )
 
 
@@ -203,23 +219,24 @@ def _waited_seconds(pid: int) -> float:
     return nanoseconds / 1e9
 
 
-def rounds_of(bench: Bench, names: Sequence[str], load: str, *options: str) -> dict[str, list[Run]]:
-    """Every server in turn, round after round."""
+@contextmanager
+def all_running(bench: Bench, names: Sequence[str], load: str) -> Iterator[tuple[Path, dict[str, Server]]]:
+    """These servers, which have been asked every question of this load, and the file that it is in."""
     asked = bench.folder / load
     asked.write_text(questions(load))
-    runs: dict[str, list[Run]] = {name: [] for name in names}
     with ExitStack() as stack:
         servers = {name: stack.enter_context(running(bench, name)) for name in names}
         for server in servers.values():
             ask(bench, server, asked, "-n", "1")
-        for _ in range(bench.rounds):
-            for name, server in servers.items():
-                runs[name].append(measure(bench, server, asked, *options))
-    return runs
+        yield asked, servers
 
 
 def compare_cpu(bench: Bench, load: str) -> None:
-    runs = rounds_of(bench, bench.names, load)
+    runs: dict[str, list[Run]] = {name: [] for name in bench.names}
+    with all_running(bench, bench.names, load) as (asked, servers):
+        for _ in range(bench.rounds):
+            for name, server in servers.items():
+                runs[name].append(measure(bench, server, asked))
     print(
         f"\n{load}: {bench.rounds} rounds of {bench.seconds:g} s, {os.cpu_count()} cores, medians of the quiet rounds"
     )
@@ -242,19 +259,63 @@ def compare_cpu(bench: Bench, load: str) -> None:
             bench.verdicts.add(f"{load}: dnslib's CPU per query, of {name}'s", times, at_least=MIN_TIMES_DNSLIB)
 
 
-def compare_latency(bench: Bench) -> None:
+def compare_latency(bench: Bench, load: str, *, rounds: int, latencies_of: Latencies) -> None:
     # dnslib's own server answers a quarter of that rate.
     names = [name for name in bench.names if name != "dnslib"]
-    runs = rounds_of(replace(bench, is_urgent=True), names, "srv", "-Q", str(LATENCY_RATE), "-v")
-    print(f"\np99 at {LATENCY_RATE} SRV queries per second, us: median of the rounds, and the best")
-    for name, made in runs.items():
-        found = [run.p99_microseconds for run in made]
-        print(f"{name:>16}  {median(found):>8.0f}  {min(found):>8.0f}")
-    for name in MAX_CPU_OF_KNOT.keys() & runs.keys():
-        ratio = median(
-            run.p99_microseconds / base.p99_microseconds for run, base in zip(runs[name], runs["knot"], strict=True)
-        )
-        bench.verdicts.add(f"p99 at {LATENCY_RATE}/s of {name}, of Knot's", ratio, at_most=1.0)
+    bench = replace(bench, is_urgent=True)
+    chance, made = random.Random(SHUFFLE_SEED), {name: list[Spread]() for name in names}
+    for first in range(0, rounds, ROUNDS_OF_A_PROCESS):
+        with all_running(bench, names, load) as (asked, servers):
+            for turn in range(first, min(first + ROUNDS_OF_A_PROCESS, rounds)):
+                order = chance.sample(names, len(names))
+                seen = {name: latencies_of(bench, servers[name], asked, turn) for name in order}
+                if min(map(len, seen.values())) < LATENCY_QUERIES // 2:
+                    continue  # The client had no core for most of somebody's turn.
+                for name, latencies in seen.items():
+                    made[name].append(Spread.of(latencies))
+    kept = len(made["knot"])
+    print(f"\n{load}: latency at {LATENCY_RATE} queries per second, us, medians of {kept} rounds of {rounds}")
+    if not kept:
+        return
+    print(f"{'':>16}  {'p50':>7}  {'p90':>7}  {'p99':>7}  {'p99.9':>7}  p99 of Knot's")
+    for name, spreads in made.items():
+        columns = [median(column) for column in zip(*map(astuple, spreads), strict=True)]
+        of_knot = Estimate.of([each.p99 / base.p99 for each, base in zip(spreads, made["knot"], strict=True)])
+        print(f"{name:>16}  {'  '.join(f'{column:>7.1f}' for column in columns)}  {of_knot}")
+        if name in MAX_CPU_OF_KNOT:
+            bench.verdicts.add_estimate(f"{load}: p99 at {LATENCY_RATE}/s of {name}, of Knot's", of_knot, at_most=1.0)
+
+
+Latencies = Callable[[Bench, Server, Path, int], list[float]]
+"""Of one server under one load in the n-th round, in microseconds."""
+
+
+def latencies_at_pace(bench: Bench, server: Server, load: Path, turn: int) -> list[float]:
+    lines = load.read_text().splitlines()
+    first = turn * LATENCY_QUERIES
+    asked = [_question(lines[number % len(lines)]) for number in range(first, first + LATENCY_QUERIES)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker, undisturbed(bench.cores[1]):
+        asker.setblocking(False)
+        asker.connect((HOST, server.port))
+        ask_at_pace(asker, asked[:WARM_UP_QUERIES], rate=LATENCY_RATE)
+        return ask_at_pace(asker, asked, rate=LATENCY_RATE)
+
+
+def latencies_by_dnsperf(bench: Bench, server: Server, load: Path, turn: int) -> list[float]:
+    output = ask(bench, server, load, "-l", str(bench.seconds), "-Q", str(LATENCY_RATE), "-v")
+    return [float(each) * 1e6 for each in re.findall(r"^> .* ([\d.]+)$", output, re.MULTILINE)]
+
+
+PACES: dict[str, Latencies] = {"own": latencies_at_pace, "dnsperf": latencies_by_dnsperf}
+
+
+@cache
+def _question(line: str) -> bytes:
+    """The packet of a line of a load, as dnsperf writes it, without its id."""
+    import dnslib
+
+    name, type_ = line.split()
+    return bytes(dnslib.DNSRecord.question(name, type_).pack())[2:]
 
 
 def compare_memory(bench: Bench, count: int) -> None:
@@ -262,14 +323,13 @@ def compare_memory(bench: Bench, count: int) -> None:
     first.write_text("".join(distinct_names(0, count // 10)))
     rest.write_text("".join(distinct_names(count // 10, count - count // 10)))
     print(f"\nresident MiB after {count // 10} distinct names, and after {count}")
-    for name in MAX_CPU_OF_KNOT.keys() & set(bench.names):
-        with running(bench, name) as server:
-            sizes = []
-            for load in (first, rest):
-                ask(bench, server, load, "-n", "1")
-                sizes.append(psutil.Process(server.pid).memory_info().rss)
-        print(f"{name:>16}  {sizes[0] / 2**20:>8.1f}  {sizes[1] / 2**20:>8.1f}")
-        bench.verdicts.add(f"memory of {name}, of what it was", sizes[1] / sizes[0], at_most=MAX_GROWTH)
+    with running(bench, REMEMBERING) as server:
+        sizes = []
+        for load in (first, rest):
+            ask(bench, server, load, "-n", "1")
+            sizes.append(psutil.Process(server.pid).memory_info().rss)
+    print(f"{REMEMBERING:>16}  {sizes[0] / 2**20:>8.1f}  {sizes[1] / 2**20:>8.1f}")
+    bench.verdicts.add(f"memory of {REMEMBERING}, of what it was", sizes[1] / sizes[0], at_most=MAX_GROWTH)
 
 
 def _ratios(pairs: list[tuple[Run, Run]]) -> list[float]:
@@ -285,6 +345,8 @@ def main() -> None:
     )
     parser.add_argument("--only", default="cpu,p99,memory", help="which measurements, comma-separated")
     parser.add_argument("--load", choices=("srv", "mix", "both"), default="both")
+    parser.add_argument("--latency-rounds", type=int, default=240)
+    parser.add_argument("--pace", choices=PACES, default="own", help="who measures latencies")
     parser.add_argument("--names", type=int, default=1_000_000, help="how many distinct names memory is to withstand")
     options = parser.parse_args()
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
@@ -297,11 +359,11 @@ def main() -> None:
         bench = Bench(Path(folder), names, rounds=options.rounds, seconds=options.seconds)
         (bench.folder / "zone").write_text(zone_file())
         only = options.only.split(",")
-        for load in ("srv", "mix") if options.load == "both" else (options.load,):
-            if "cpu" in only:
-                compare_cpu(bench, load)
-        if "p99" in only:
-            compare_latency(bench)
+        loads = ("srv", "mix") if options.load == "both" else (options.load,)
+        for load in loads if "cpu" in only else ():
+            compare_cpu(bench, load)
+        for load in loads if "p99" in only else ():
+            compare_latency(bench, load, rounds=options.latency_rounds, latencies_of=PACES[options.pace])
         if "memory" in only:
             compare_memory(bench, options.names)
     print("\n" + "\n".join(bench.verdicts.lines))

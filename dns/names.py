@@ -129,11 +129,6 @@ def name_from_text(text: str) -> Name | None:
     return labels
 
 
-def name_to_text(name: Name) -> str:
-    """The absolute name as a zone file writes it, with the final dot."""
-    return ".".join(name) + "."
-
-
 def is_label(text: str) -> bool:
     """Whether this can be one label of a name that Kubernetes objects give."""
     return 0 < len(text) <= MAX_LABEL_BYTES and text.isascii() and text.isprintable() and "." not in text

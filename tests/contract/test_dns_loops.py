@@ -124,6 +124,23 @@ def test_a_burst_is_answered_to_everyone_in_full(loop: Loop) -> None:
             thread.join(TIMEOUT_SECONDS)
 
 
+def test_a_long_queue_is_answered_in_order_and_takes_turns(loop: Loop) -> None:
+    # More than is answered one by one before the first batch, all of it from `hot`.
+    count, last = 100, b"the last one"
+    source = Source({b"hot": cycle([b"a" * 300, b"b" * 400])}, lambda packet, client: packet)
+    with bound_socket() as bound, client_of(bound) as client:
+        for number in range(count):
+            client.send(number.to_bytes(2, "big") + b"hot")
+        client.send(last)
+        stop = threading.Event()
+        stop.set()
+        loop(bound, source, stop)
+        responses = [client.recv(2000) for _ in range(count)]
+    assert responses == [
+        number.to_bytes(2, "big") + (b"b" * 400 if number % 2 else b"a" * 300) for number in range(count)
+    ]
+
+
 def test_a_failing_answer_costs_itself_only(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
     def answer(packet: bytes, client: Address) -> bytes:
         if packet == b"a bad packet":
