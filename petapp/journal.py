@@ -48,11 +48,12 @@ class JournalFile:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "journal.log"
+        self._is_in_folder = False
+        """Whether this process knows that its name is on the disk as well: a former one may have failed just there."""
 
     def append(self, entry: str) -> None:
         """The entry is on the disk when this returns. Raises OSError: it may or may not be there."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        is_new = not self._path.exists()
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             content = record(entry)
@@ -61,8 +62,9 @@ class JournalFile:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        if is_new:
+        if not self._is_in_folder:
             self._sync_folder()
+            self._is_in_folder = True
 
     def entries(self) -> list[str]:
         """Every entry, oldest first. Raises OSError."""

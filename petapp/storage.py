@@ -34,9 +34,10 @@ class DataFile:
     def prepare(self) -> None:
         """Make the folder if need be (an image's VOLUME) and remove what a crash left. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self._folder.glob(f"{self._prefix}*"):
-            leftover.unlink(missing_ok=True)
-            log.info("Removed %s, the rest of a store that did not end", leftover.name)
+        for entry in self._folder.iterdir():
+            if entry.name.startswith(self._prefix):
+                entry.unlink(missing_ok=True)
+                log.info("Removed %s, the rest of a store that did not end", entry.name)
 
     def read(self) -> bytes | None:
         """The stored data; None while nothing was stored. Raises OSError."""

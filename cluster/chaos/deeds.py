@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from petset.cluster.api.objects import Object, uid_of
 from petset.cluster.api.times import format_time
 from petset.cluster.chaos.errors import BadFault
+from petset.cluster.chaos.faults import is_name
 from petset.cluster.control.client import Client
 from petset.cluster.errors import ApiError, Conflict, NotFound
 
@@ -46,10 +46,14 @@ class Deed:
 
 @dataclass(frozen=True)
 class Done:
-    """Uids of pods that the user deleted, and of those that were declared over by force."""
+    """Uids of pods that the user deleted, and of those that were declared over by force.
+
+    `error` says why nobody knows whether that happened.
+    """
 
     deleted: tuple[str, ...] = ()
     forced: tuple[str, ...] = ()
+    error: str = ""
 
 
 def parse_deed(mapping: Mapping[str, Any]) -> Deed:
@@ -75,19 +79,19 @@ def _fits(name: str, value: object) -> bool:
         return isinstance(value, bool)
     if name == "replicas":
         return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1000
-    return isinstance(value, str) and value != ""
+    return is_name(value)
 
 
 async def perform(deed: Deed, client: Client, namespace: str, *, now: float, patience_seconds: float = 0.0) -> Done:
     """Do it as that user's command does, again and again while nobody answers, for so long. Raises the ApiError with
-    which the server refuses."""
+    which the server refuses; of a deletion to which nobody answers, the pods that it may have hit are in `Done`."""
 
     def call() -> Awaitable[Object]:
         return _write(deed, client, namespace, now=now)
 
     if deed.kind == "delete-pod":
         return await _delete_pod(deed, client, namespace, patience_seconds=patience_seconds)
-    await _persistently(call, patience_seconds)
+    await persistently(call, patience_seconds)
     return Done()
 
 
@@ -104,25 +108,31 @@ def _write(deed: Deed, client: Client, namespace: str, *, now: float) -> Awaitab
 async def _delete_pod(deed: Deed, client: Client, namespace: str, *, patience_seconds: float) -> Done:
     """The one pod that has the name at first, whichever try deletes it."""
     name, force = str(deed.fields["pod"]), bool(deed.fields.get("force"))
-    uid = uid_of(await _persistently(lambda: client.get("Pod", name, namespace), patience_seconds))
+    uid = uid_of(await persistently(lambda: client.get("Pod", name, namespace), patience_seconds))
     options: Object = {"preconditions": {"uid": uid}} | ({"gracePeriodSeconds": 0} if force else {})
-    with suppress(
-        NotFound, Conflict
-    ):  # it is gone, or another one has its name: an earlier try did it, or another user
-        await _persistently(lambda: client.delete("Pod", name, namespace, options=options), patience_seconds)
-    return Done(forced=(uid,)) if force else Done(deleted=(uid,))
+    unanswered = ""
+    try:
+        await persistently(lambda: client.delete("Pod", name, namespace, options=options), patience_seconds)
+    except (NotFound, Conflict):
+        pass  # it is gone, or another one has its name: an earlier try did it, or another user
+    except ApiError as error:
+        if error.definite:
+            raise
+        unanswered = str(error)
+    return Done(forced=(uid,), error=unanswered) if force else Done(deleted=(uid,), error=unanswered)
 
 
-async def _persistently(call: Callable[[], Awaitable[Object]], patience_seconds: float) -> Object:
-    tries = max(1, round(patience_seconds / RETRY_SECONDS))
-    for number in range(1, tries + 1):
+async def persistently(call: Callable[[], Awaitable[Object]], patience_seconds: float) -> Object:
+    """Call again and again while nobody answers, for so long. Raises the last ApiError."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience_seconds
+    while True:
         try:
             return await call()
         except ApiError as error:
-            if error.definite or number == tries:
+            if error.definite or loop.time() + RETRY_SECONDS > deadline:
                 raise
         await asyncio.sleep(RETRY_SECONDS)
-    raise AssertionError("the last try answers or raises")
 
 
 async def set_cordon(client: Client, node: str, *, cordoned: bool) -> Object:

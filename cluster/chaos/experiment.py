@@ -2,7 +2,7 @@
 
     name: pod-kill                      how it is called, also on the command line
     describes: …                        one line
-    needs: {nodes: 2, network: namespaces}      else it is skipped, with the reason
+    needs: {nodes: 2, network: namespaces}      else it is skipped, with the reason; also ray_nodes
     workload: journal.workload.yaml     applied in a namespace of its own, removed afterwards; beside this file
     duration_seconds: 30                how long faults come; `--duration` may change it
     steady_seconds: 60                  steady state within this: nodes Ready, sets at their spec, services agree
@@ -40,7 +40,7 @@ import yaml
 
 from petset.cluster.chaos.deeds import parse_deed
 from petset.cluster.chaos.errors import BadFault
-from petset.cluster.chaos.faults import parse_fault
+from petset.cluster.chaos.faults import YAML_ERRORS, parse_fault
 
 MAX_DURATION_SECONDS = 24 * 3600.0
 SELECTABLE = ("pod", "node", "claim")
@@ -101,6 +101,7 @@ class Load:
 @dataclass(frozen=True)
 class Needs:
     nodes: int = 1
+    ray_nodes: int = 1
     network: str = ""
 
 
@@ -122,7 +123,7 @@ def parse_experiment(text: str, where: str) -> Experiment:
     """`where` names the file in messages. Raises ExperimentError."""
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except YAML_ERRORS as error:
         raise ExperimentError(f"{where} is no YAML: {' '.join(str(error).split())}") from error
     fields = _Fields(document, where)
     experiment = Experiment(
@@ -164,7 +165,8 @@ class _Fields:
             if default:
                 return default[0]
             raise ExperimentError(f"{self.where}: {name} is missing")
-        if not isinstance(value, kind) or value == "":
+        is_line = not isinstance(value, str) or value.isprintable()  # it is shown on terminals, and in reports
+        if not isinstance(value, kind) or value == "" or not is_line:
             raise ExperimentError(f"{self.where}: {name} is {value!r}; {_KIND_WORDS[kind]} is wanted")
         return value
 
@@ -173,9 +175,18 @@ class _Fields:
         value = self._left.pop(name, None)
         if value is None and default:
             return default[0]
+        if value is None:
+            raise ExperimentError(f"{self.where}: {name} is missing")
         if not _is_number(value) or not least <= value <= most:
             raise ExperimentError(f"{self.where}: {name} is {value!r}; a number from {least:g} to {most:g} is wanted")
         return float(value)
+
+    def whole(self, name: str, default: int, *, most: int) -> int:
+        """A number from 1 to `most`."""
+        value: float = self.number(name, default, least=1, most=most)
+        if value != int(value):
+            raise ExperimentError(f"{self.where}: {name} is {value:g}; a whole number is wanted")
+        return int(value)
 
     def seconds(self, name: str, *default: float | None) -> Any:
         return self.number(name, *default, least=0.1, most=MAX_DURATION_SECONDS)
@@ -197,7 +208,7 @@ class _Fields:
             raise ExperimentError(f"{self.where}: there is no field {name!r}; there are {', '.join(self._known)}")
 
 
-_KIND_WORDS: Mapping[type, str] = {str: "a text", dict: "a mapping", list: "a list"}
+_KIND_WORDS: Mapping[type, str] = {str: "a line of text", dict: "a mapping", list: "a list"}
 
 
 def _is_number(value: object) -> bool:
@@ -205,7 +216,11 @@ def _is_number(value: object) -> bool:
 
 
 def _needs(fields: _Fields) -> Needs:
-    needs = Needs(nodes=int(fields.number("nodes", 1, least=1, most=1000)), network=fields.take("network", str, ""))
+    needs = Needs(
+        nodes=fields.whole("nodes", 1, most=1000),
+        ray_nodes=fields.whole("ray_nodes", 1, most=1000),
+        network=fields.take("network", str, ""),
+    )
     if needs.network not in ("", "namespaces", "loopback"):
         raise ExperimentError(f"{fields.where}: network is {needs.network!r}; namespaces or loopback is wanted")
     fields.end()
@@ -234,7 +249,7 @@ def _by_chance(value: object, where: str) -> ByChance | None:
         return None
     fields = _Fields(value, where)
     every_seconds = fields.seconds("every_seconds")
-    at_most = int(fields.number("at_most", 1, least=1, most=100))
+    at_most = fields.whole("at_most", 1, most=100)
     choices = []
     for number, each in enumerate(fields.take("choices", list), 1):
         choice = _Fields(each, f"{fields.where}, choice {number}")
@@ -254,7 +269,9 @@ def _action(fields: _Fields) -> Action:
     for_seconds = fields.range_of_seconds("for_seconds")
     if (fault is None) == (deed is None):
         raise ExperimentError(f"{fields.where}: give it one of fault and deed")
-    action = Action(fault or deed, None if select is None else _selector(select, fields.where), for_seconds)
+    action = Action(
+        fault if deed is None else deed, None if select is None else _selector(select, fields.where), for_seconds
+    )
     _check(action, fields.where)
     return action
 

@@ -26,15 +26,22 @@ CONTROL_PLANE = ("api-server", "controller", "dns")
 EVERYTHING = "everything"
 DEFAULT_NAMESPACE = "default"
 MAX_SECONDS = 86_400.0
+YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError)
+"""How the loader says that a text is none: also by a date in a 13th month, or hundreds of brackets."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-COMPONENT = re.compile(r"api-server|controller|dns|ray|(node|kubelet|service-proxy)-[1-9][0-9]{0,2}")
+COMPONENT = re.compile(r"api-server|controller|dns|(node|kubelet|service-proxy|ray-node)-[1-9][0-9]{0,2}")
 _NODE = re.compile(r"node-[1-9][0-9]{0,2}")
 _ENDPOINTS = "node/node-1 (or another), pod/NAME, pod/NAMESPACE/NAME, api-server, dns, controller or everything"
 
 
+def is_name(value: object) -> bool:
+    """Whether it can be the name of an object."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
 def _name(value: object) -> str:
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
+    if not isinstance(value, str) or not is_name(value):
         raise BadFault("a name of lower-case letters, digits, dashes and dots")
     return value
 
@@ -47,19 +54,20 @@ def _node(value: object) -> str:
 
 def _component(value: object) -> str:
     if not isinstance(value, str) or not COMPONENT.fullmatch(value):
-        raise BadFault("api-server, controller, dns, node-N, kubelet-N or service-proxy-N")
+        raise BadFault("api-server, controller, dns, node-N, kubelet-N, service-proxy-N or ray-node-N")
     return value
 
 
 def _signal(value: object) -> str:
-    """`KILL`, `SIGKILL` and 9 are one."""
+    """`KILL`, `SIGKILL`, 9 and `9` are one."""
+    text = str(value).upper()
     try:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return signal.Signals(value).name.removeprefix("SIG")
-        name = str(value).upper().removeprefix("SIG")
-        return signal.Signals["SIG" + name].name.removeprefix("SIG")
+        found = signal.Signals(int(text)) if text.isdecimal() else signal.Signals["SIG" + text.removeprefix("SIG")]
     except (KeyError, ValueError):
         raise BadFault("a signal: KILL, TERM, HUP, … or its number") from None
+    if found is signal.SIGSTOP:
+        raise BadFault("a signal that ends it or that it hears of; freeze-pod stops it, and can be healed")
+    return found.name.removeprefix("SIG")
 
 
 def _seconds(value: object) -> float:
@@ -250,7 +258,7 @@ def faults_from_yaml(text: str) -> list[Fault]:
     """Every fault of a YAML (or JSON) text: documents of one fault or a list of them. Raises BadFault."""
     try:
         documents = [document for document in yaml.safe_load_all(text) if document is not None]
-    except yaml.YAMLError as error:
+    except YAML_ERRORS as error:
         raise BadFault(f"this is no YAML: {' '.join(str(error).split())}") from None
     mappings = [each for document in documents for each in (document if isinstance(document, list) else [document])]
     if not mappings:
@@ -307,5 +315,5 @@ def _checked(kind: FaultKind, field: Field, given: Mapping[str, object]) -> Any:
 def _scalar(name: str, text: str) -> object:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except YAML_ERRORS:
         raise BadFault(f"{name}: {text!r} is no value") from None

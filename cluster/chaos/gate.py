@@ -30,12 +30,17 @@ Entry = dict[str, Any]
 
 class GateError(Exception):
     """The gate refused or did not answer. `status` is the HTTP status: 400 a bad fault, 404 no such target,
-    409 cannot be done here or now, 500 a heal that failed, 0 nobody answered."""
+    409 cannot be done here or now, 500 a heal that failed, 504 no answer in time, 0 nobody is there."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the cluster is not there, or not any more."""
+        return self.status == 0
 
 
 def gate_socket(settings: ClusterSettings) -> Path:
@@ -102,10 +107,13 @@ class GateClient:
         try:
             async with self._open[-1].request(method, path, json=body) as response:
                 answer = await response.json()
+        except TimeoutError as error:
+            raise GateError(f"cluster {self._name} did not answer within {ANSWER_SECONDS:g} s", 504) from error
         except (aiohttp.ClientConnectionError, OSError) as error:
             raise GateError(f"cluster {self._name} does not answer; is it running? (`petset ls` says)") from error
-        except (aiohttp.ClientError, ValueError, TimeoutError) as error:
-            raise GateError(f"cluster {self._name} did not answer this: {error or type(error).__name__}") from error
+        except (aiohttp.ClientError, ValueError) as error:
+            what = " ".join(str(error).split()) or type(error).__name__
+            raise GateError(f"cluster {self._name} did not answer this: {what}", 500) from error
         if response.status >= 400:
             raise GateError(str(answer.get("message", response.reason)), response.status)
         return answer

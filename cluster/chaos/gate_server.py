@@ -12,6 +12,7 @@ A fault is injected and healed to the end though its asker hangs up. Bodies are 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -29,6 +30,8 @@ from petset.cluster.clock import Clock
 
 MAX_BODY_BYTES = 64 * 1024
 SHUTDOWN_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -94,6 +97,9 @@ async def _say_errors(request: web.Request, handler: _Handler) -> web.StreamResp
         return web.json_response({"message": str(error)}, status=error.status)
     except web.HTTPException as error:
         return web.json_response({"message": error.reason}, status=error.status)
+    except Exception as error:  # a bug of ours: the asker gets a line all the same, the log has the rest
+        log.exception("%s %s failed", request.method, request.path)
+        return web.json_response({"message": f"this went wrong: {error!r}; the cluster's log has more"}, status=500)
 
 
 async def _json_of(request: web.Request) -> Any:

@@ -14,24 +14,23 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-
-import psutil
+from typing import Any
 
 from petset.cluster.chaos.errors import CannotHere, NoSuchTarget
 from petset.cluster.chaos.faults import COMPONENT, Fault
+from petset.cluster.chaos.freezing import freeze_all, send_signal, thaw_all
 from petset.cluster.chaos.on_network import disturb_packets
-from petset.cluster.chaos.pods import PodPlace, first_processes, is_frozen, pod_of, processes_of, wait_until_frozen
+from petset.cluster.chaos.pods import first_processes, pod_of, processes_of
 from petset.cluster.chaos.world import Component, World
 from petset.cluster.control.watch_troubles import EVERY_WATCH, WatchTrouble
+from petset.cluster.settings import RAY_HEAD
 
 Heal = Callable[[], Awaitable[None]]
 Injection = Callable[[Fault, World, str], Awaitable[Heal]]
 """(the fault, the cluster, the fault's own id) -> how to heal it."""
-
-_FREEZE_PASSES = 20
-"""A pod that forks while it is being stopped is looked at again, so often at the most."""
 
 
 async def inject(fault: Fault, world: World, fault_id: str) -> Heal:
@@ -54,54 +53,20 @@ async def _kill_pod(fault: Fault, world: World, fault_id: str) -> Heal:
     if not processes:
         raise NoSuchTarget(f"pod {fault['pod']} has just ended")
     for process in processes:
-        _signal(process, number)
+        send_signal(process, number)
     return nothing_to_heal
 
 
 async def _freeze_pod(fault: Fault, world: World, fault_id: str) -> Heal:
     place = await pod_of(world, fault)
-    frozen = await asyncio.to_thread(_freeze_all, place)
+    frozen = await asyncio.to_thread(freeze_all, lambda: processes_of(first_processes(place.running)))
     if not frozen:
         raise NoSuchTarget(f"pod {fault['pod']} has just ended, or is frozen already")
 
     async def thaw() -> None:
-        _thaw_all(frozen)
+        thaw_all(frozen)
 
     return thaw
-
-
-def _freeze_all(place: PodPlace) -> list[psutil.Process]:
-    """Stop the processes that are not stopped yet; those that were, others have stopped and will let go."""
-    frozen: dict[psutil.Process, None] = {}
-    try:
-        for _ in range(_FREEZE_PASSES):
-            found = processes_of(first_processes(place.running))
-            fresh = [each for each in found if each not in frozen and not is_frozen(each)]
-            if not fresh:
-                break
-            frozen |= dict.fromkeys(each for each in fresh if _signal(each, signal.SIGSTOP))
-            wait_until_frozen(fresh)
-    except CannotHere:
-        _thaw_all(frozen)
-        raise
-    return [*frozen]
-
-
-def _thaw_all(frozen: Iterable[psutil.Process]) -> None:
-    """Children before parents, as they come last."""
-    for process in reversed([*frozen]):
-        _signal(process, signal.SIGCONT)
-
-
-def _signal(process: psutil.Process, number: signal.Signals) -> bool:
-    """Whether it was still there."""
-    try:
-        process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied as error:
-        raise CannotHere(f"process {process.pid} belongs to another user") from error
-    return True
 
 
 async def _kill(fault: Fault, world: World, fault_id: str) -> Heal:
@@ -111,34 +76,43 @@ async def _kill(fault: Fault, world: World, fault_id: str) -> Heal:
 
 async def _freeze(fault: Fault, world: World, fault_id: str) -> Heal:
     component = component_of(world, fault["component"])
-    if component.name in world.node_names:
-        await world.sandboxes(component.name)  # its last word for as long as it is frozen
-    await component.freeze(fault_id)
-    return partial(component.thaw, fault_id)
+    for machine in world.machines(component.name):
+        await world.sandboxes(machine)  # its last word for as long as it is frozen
+    heal = partial(component.thaw, fault_id)
+    await _or_undo(component.freeze(fault_id), heal)
+    return heal
 
 
 async def _stop(fault: Fault, world: World, fault_id: str) -> Heal:
-    return await _hold_down([component_of(world, fault["component"])], fault_id)
+    """A Ray node loses its power, and the machines on it with it."""
+    component = component_of(world, fault["component"])
+    without_power = [each for each in world.machines(component.name) if each != component.name]
+    return await _switch_off([component], without_power, world, fault_id)
 
 
 async def _power_off(fault: Fault, world: World, fault_id: str) -> Heal:
-    """The kubelet first, so that it says nothing of the machine's end; in namespaces the cable is dead as well."""
+    """The kubelet first, so that it says nothing of the machine's end."""
     node = component_of(world, fault["node"])
     kubelet = component_of(world, fault["node"].replace("node-", "kubelet-"))
-    power_on = await _hold_down([kubelet, node], fault_id)
-    if not world.has_namespaces:
-        return power_on
-    number = int(fault["node"].partition("-")[2])
-    try:
-        await world.wiring.unplug(number, fault_id)
-    except CannotHere:
-        await power_on()
-        raise
+    return await _switch_off([kubelet, node], [node.name], world, fault_id)
+
+
+async def _switch_off(components: list[Component], machines: Sequence[str], world: World, fault_id: str) -> Heal:
+    """Hold components down; the machines that lose their power with it have dead cables, where there are any."""
+    undo: list[Heal] = [await _hold_down(components, fault_id)]
 
     async def heal() -> None:
-        await world.wiring.plug_in(number, fault_id)
-        await power_on()
+        for each in reversed(undo):
+            await each()
 
+    try:
+        for machine in machines if world.has_namespaces else ():
+            number = int(machine.partition("-")[2])
+            await world.wiring.unplug(number, fault_id)
+            undo.append(partial(world.wiring.plug_in, number, fault_id))
+    except CannotHere:
+        await heal()
+        raise
     return heal
 
 
@@ -158,10 +132,13 @@ async def _hold_down(components: list[Component], reason: str) -> Heal:
 
 def component_of(world: World, name: str) -> Component:
     """Raises NoSuchTarget, CannotHere."""
-    if name == "ray":
+    if name == RAY_HEAD:
         raise CannotHere(
-            "this cluster has one Ray node, and lives and dies with it; freeze or stop its components one by one"
+            f"{name} is the cluster itself, with the API server and the controllers, and whoever heals faults;"
+            " freeze or stop its components one by one"
         )
+    if name.startswith("ray-node-") and not any(each.startswith("ray-node-") for each in world.components):
+        raise CannotHere(f"there is no {name}: this cluster has one Ray node; `petset up --ray-nodes 2` brings up more")
     if name not in world.components:
         raise NoSuchTarget(f"this cluster has no {name}; it has {', '.join(world.components)}")
     return world.components[name]
@@ -170,8 +147,9 @@ def component_of(world: World, name: str) -> Component:
 async def _skew_clock(fault: Fault, world: World, fault_id: str) -> Heal:
     """Several skews of one node add up."""
     kubelet = component_of(world, fault["node"].replace("node-", "kubelet-"))
-    await kubelet.order(fault_id, "shift_clock", fault_id, fault["seconds"])
-    return partial(kubelet.recall, fault_id, "restore_clock", fault_id)
+    heal = partial(kubelet.recall, fault_id, "restore_clock", fault_id)
+    await _or_undo(kubelet.order(fault_id, "shift_clock", fault_id, fault["seconds"]), heal)
+    return heal
 
 
 async def _trouble_watch(fault: Fault, world: World, fault_id: str) -> Heal:
@@ -182,8 +160,20 @@ async def _trouble_watch(fault: Fault, world: World, fault_id: str) -> Heal:
     if name == "api-server":
         raise CannotHere("the API server watches nothing")
     trouble = _TROUBLES[fault.kind](fault)
-    await component.order(fault_id, "trouble_watches", fault_id, EVERY_WATCH if is_component else name, trouble)
-    return partial(component.recall, fault_id, "relieve_watches", fault_id)
+    watcher = EVERY_WATCH if is_component else name
+    heal = partial(component.recall, fault_id, "relieve_watches", fault_id)
+    await _or_undo(component.order(fault_id, "trouble_watches", fault_id, watcher, trouble), heal)
+    return heal
+
+
+async def _or_undo(order: Awaitable[Any], heal: Heal) -> Any:
+    """The answer to an order. One that is not answered in time may be carried out later, and is taken back at once."""
+    try:
+        return await order
+    except CannotHere:
+        with suppress(CannotHere):
+            await heal()
+        raise
 
 
 async def _trouble_disk(fault: Fault, world: World, fault_id: str) -> Heal:
@@ -192,12 +182,19 @@ async def _trouble_disk(fault: Fault, world: World, fault_id: str) -> Heal:
     nodes = [world.components[name] for name in world.node_names]
 
     async def heal() -> None:
+        failures = []
         for node in nodes:
-            await node.recall(fault_id, "heal_disk_fault", fault_id)
+            try:
+                await node.recall(fault_id, "heal_disk_fault", fault_id)
+            except CannotHere as error:
+                failures.append(str(error))
+        if failures:
+            raise CannotHere("; ".join(failures))
 
     delay_ms = fault["delay_ms"] or 0.0
     for node in nodes:
-        if refusal := await node.order(fault_id, "inject_disk_fault", fault_id, volume, fault.kind, delay_ms):
+        order = node.order(fault_id, "inject_disk_fault", fault_id, volume, fault.kind, delay_ms)
+        if refusal := await _or_undo(order, heal):
             await heal()
             raise CannotHere(str(refusal))
     return heal

@@ -1,6 +1,7 @@
 """Figures of a run (pure): availability of each identity and of the services, time to detect and to recover per fault.
 
-    availability   the share of probes that were answered, and the longest time without an answer
+    availability   the share of the time in which a target answered, and the longest time without an answer. A probe
+                   stands for the time until the next one: those that hang are fewer than those that are refused
     detected       from the injection until the API first shows that something is not Ready: a pod of the workload that
                    stops being Ready (or goes), or a node whose Ready condition changes; at the latest at the next fault
     recovered      from the end of the fault (its heal; for what happens at once, its injection) until the workload's
@@ -14,35 +15,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from petset.cluster.api.objects import condition_is_true, is_terminating, name_of, uid_of
-from petset.cluster.chaos.observations import Injected, Observations
+from petset.cluster.chaos.observations import Injected, Observations, Probe
 
 PERCENTILES = (50, 90, 99)
-
-
-@dataclass(frozen=True)
-class Availability:
-    """Of one target; `longest_outage_seconds` runs from the first unanswered probe to the next answer."""
-
-    target: str
-    probes: int
-    answered: int
-    longest_outage_seconds: float
-
-    @property
-    def share(self) -> float:
-        return self.answered / self.probes if self.probes else 1.0
-
-
-@dataclass(frozen=True)
-class Reaction:
-    """To one fault; None where nothing was noticed, or it had not recovered by the end."""
-
-    injected: Injected
-    detected_seconds: float | None
-    recovered_seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -54,28 +33,59 @@ class Span:
     state: str
 
 
+@dataclass(frozen=True)
+class Availability:
+    """Of one target; `share` is from 0 to 1, an outage lasts from its first unanswered probe to the next answer."""
+
+    target: str
+    probes: int
+    answered: int
+    share: float
+    outages: tuple[Span, ...]
+
+    @property
+    def longest_outage_seconds(self) -> float:
+        return max((each.until - each.since for each in self.outages), default=0.0)
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """To one fault; None where nothing was noticed, or it had not recovered by the end."""
+
+    injected: Injected
+    detected_seconds: float | None
+    recovered_seconds: float | None
+
+
 def availability(seen: Observations) -> list[Availability]:
     """By target, pods first."""
-    by_target: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    by_target: dict[str, list[Probe]] = defaultdict(list)
     for probe in seen.probes:
-        by_target[probe.target].append((probe.at, probe.answered))
+        by_target[probe.target].append(probe)
     return [
-        Availability(target, len(probes), sum(ok for _, ok in probes), _longest_outage(probes))
+        _availability(target, probes)
         for target, probes in sorted(by_target.items(), key=lambda item: ("/" in item[0], item[0]))
     ]
 
 
-def _longest_outage(probes: list[tuple[float, bool]]) -> float:
-    longest: float = 0.0
+def _availability(target: str, probes: list[Probe]) -> Availability:
+    """Of one target's probes, at least one, oldest first."""
+    ends = [probe.at for probe in probes[1:]] + [probes[-1].at + probes[-1].seconds]
+    up = sum(end - probe.at for probe, end in zip(probes, ends, strict=True) if probe.answered)
+    share = up / (ends[-1] - probes[0].at) if ends[-1] > probes[0].at else float(probes[0].answered)
+    return Availability(target, len(probes), sum(each.answered for each in probes), share, tuple(_outages(probes)))
+
+
+def _outages(probes: list[Probe]) -> Iterator[Span]:
     since: float | None = None
-    for at, answered in probes:
-        if not answered and since is None:
-            since = at
-        if since is not None:
-            longest = max(longest, at - since)
-        if answered:
+    for probe in probes:
+        if not probe.answered:
+            since = probe.at if since is None else since
+        elif since is not None:
+            yield Span(since, probe.at + probe.seconds, "unanswered")
             since = None
-    return longest
+    if since is not None:
+        yield Span(since, probes[-1].at + probes[-1].seconds, "unanswered")
 
 
 def reactions(seen: Observations) -> list[Reaction]:
@@ -99,7 +109,7 @@ def _trouble_began(seen: Observations) -> list[float]:
     ready: set[str] = set()
     times = []
     for change in seen.changes:
-        if change.kind not in ("Pod", "Node"):
+        if change.kind not in ("Pod", "Node") or change.at > _end(seen):
             continue
         uid, obj = uid_of(change.object), change.object
         is_ready = change.type != "DELETED" and condition_is_true(obj, "Ready") and not is_terminating(obj)
@@ -139,7 +149,7 @@ def pod_lanes(seen: Observations) -> list[tuple[str, list[Span]]]:
     for change in seen.of_kind("Pod"):
         obj = change.object
         if change.at > end:
-            break  # the workload's removal is no outage
+            break
         if change.type == "DELETED":
             state = "absent"
         elif is_terminating(obj):
@@ -188,7 +198,9 @@ def _is_beyond(pod: str, replicas: dict[str, int]) -> bool:
 
 
 def _end(seen: Observations) -> float:
-    return max(seen.converged_at or 0.0, seen.healed_at, seen.samples[-1].ended_at if seen.samples else 0.0)
+    """Of what is measured: what goes afterwards, goes with the workload's removal."""
+    last = seen.samples[-1].ended_at if seen.samples else 0.0
+    return min(seen.removed_at, max(seen.converged_at or 0.0, seen.healed_at, last))
 
 
 def percentiles(values: list[float]) -> dict[str, float]:

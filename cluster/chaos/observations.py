@@ -22,6 +22,8 @@ from typing import Any, Literal
 
 from petset.cluster.api.objects import Object, name_of, namespace_of, uid_of
 
+AFTERWARDS_SECONDS = 3.0
+"""How much of what followed a violation belongs to its evidence."""
 WATCHED = ("Pod", "StatefulSet", "PersistentVolumeClaim", "Service", "EndpointSlice", "Event", "Node")
 
 
@@ -175,6 +177,8 @@ class Observations:
     injected: list[Injected] = field(default_factory=list)
     final: list[Object] = field(default_factory=list)
     """The workload's objects after convergence, freshly listed."""
+    sweeps: int = 0
+    """How often the machines were asked what is left over, and told."""
     leftovers: list[str] = field(default_factory=list)
     """One line per process, namespace or folder on a machine that belongs to nothing."""
 
@@ -201,18 +205,22 @@ class Observations:
         """Uids of pods that the user deleted in any way."""
         return frozenset(uid for each in self.injected for uid in (*each.forced, *each.deleted))
 
-    def events_about(self, name: str, limit: int = 20) -> list[str]:
-        """The newest events about an object of the workload, one line each: evidence."""
+    def events_about(self, name: str, *, at: float = math.inf, limit: int = 20) -> list[str]:
+        """The newest events about an object of the workload until shortly after a time, one line each: evidence."""
         lines = []
         for change in self.of_kind("Event"):
             regarding = change.object.get("involvedObject") or {}
+            if change.at > at + AFTERWARDS_SECONDS:
+                break
             if regarding.get("name") == name and change.type != "DELETED":
-                lines.append(f"{change.at - self.began_at:8.2f}s {change.object['reason']}: {change.object['message']}")
+                reason, message = change.object.get("reason", ""), change.object.get("message", "")
+                lines.append(f"{change.at - self.began_at:8.2f}s {reason}: {message}")
         return lines[-limit:]
 
-    def history_of(self, kind: str, name: str, limit: int = 20) -> list[Object]:
-        """The newest states of an object, without what its managers noted: evidence."""
-        found = [change for change in self.of_kind(kind) if name_of(change.object) == name]
+    def history_of(self, kind: str, name: str, *, at: float = math.inf, limit: int = 20) -> list[Object]:
+        """The newest states of an object until shortly after a time, without what its managers noted: evidence."""
+        until = at + AFTERWARDS_SECONDS
+        found = [change for change in self.of_kind(kind) if name_of(change.object) == name and change.at <= until]
         return [_evidence(change, self.began_at) for change in found[-limit:]]
 
 

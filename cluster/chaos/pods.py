@@ -110,9 +110,18 @@ def status_of(process: psutil.Process) -> str:
 
 def wait_until_frozen(processes: Iterable[psutil.Process]) -> None:
     """A signal is heeded when its process gets a turn. Blocks, STOP_SECONDS at the most: a dead disk may hold it up."""
+    _wait_for((psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE), processes)
+
+
+def wait_until_ended(processes: Iterable[psutil.Process]) -> None:
+    """The same of processes that were killed."""
+    _wait_for((psutil.STATUS_ZOMBIE,), processes)
+
+
+def _wait_for(statuses: Sequence[str], processes: Iterable[psutil.Process]) -> None:
     deadline = time.monotonic() + STOP_SECONDS
     for process in processes:
-        while time.monotonic() < deadline and status_of(process) not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+        while time.monotonic() < deadline and status_of(process) not in statuses:
             time.sleep(_LOOK_SECONDS)
 
 

@@ -6,19 +6,19 @@
      "faults":       what was done, when, when it was healed, time to detect and to recover
      "percentiles":  detect and recover, over all faults and per kind
      "availability": per identity and service
-     "timeline":     lanes of nodes and pods, as spans of states}
+     "timeline":     lanes of nodes, pods and silent targets, as spans of states}
 
-All times are seconds since the first moment of the load.
+All times are seconds since the first moment of the load. Both files are UTF-8, whatever the names and messages of the
+cluster hold: what is no text there is written as `?` or an escape.
 """
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from petset.cluster.chaos.measures import (
     Reaction,
@@ -43,15 +43,15 @@ def write_report(outcome: Outcome, folder: Path, *, cluster: str, replay: str) -
     report = report_of(outcome, cluster=cluster, replay=replay)
     folder.mkdir(parents=True, exist_ok=True)
     document, page = folder / "report.json", folder / "report.html"
-    document.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
-    page.write_text(page_of(report))
+    document.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    page.write_text(page_of(report), encoding="utf-8", errors="replace")
     return document, page
 
 
 def report_of(outcome: Outcome, *, cluster: str, replay: str) -> Report:
     """The document."""
     seen, plan = outcome.seen, outcome.plan
-    reacted = reactions(seen)
+    reacted, available = reactions(seen), availability(seen)
     return {
         "experiment": plan.experiment.name,
         "describes": plan.experiment.describes,
@@ -75,18 +75,14 @@ def report_of(outcome: Outcome, *, cluster: str, replay: str) -> Report:
                 "share": round(each.share, 4),
                 "longest_outage_seconds": round(each.longest_outage_seconds, 3),
             }
-            for each in availability(seen)
+            for each in available
         ],
         "timeline": {
             "end_seconds": round(max(seen.converged_at or 0.0, seen.healed_at) - seen.began_at, 3),
             "healed_seconds": round(seen.healed_at - seen.began_at, 3),
             "nodes": _lanes(node_lanes(seen), seen),
             "pods": _lanes(pod_lanes(seen), seen),
-            "unanswered": [
-                {"target": each.target, "at_seconds": round(each.at - seen.began_at, 3)}
-                for each in seen.probes
-                if not each.answered
-            ],
+            "silent": _lanes([(each.target, [*each.outages]) for each in available if each.outages], seen),
         },
     }
 
@@ -116,6 +112,7 @@ def _verdict(verdict: Verdict, seen: Observations) -> Report:
         "oracle": verdict.oracle,
         "promise": verdict.promise,
         "held": verdict.held,
+        "word": verdict.word,
         "judged": verdict.judged,
         "notes": list(verdict.notes),
         "violations": [_violation(each, seen) for each in verdict.violations],

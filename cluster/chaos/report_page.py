@@ -23,6 +23,8 @@ COLOURS = {
 }  # fmt: skip
 MAX_EVIDENCE = 20_000
 """Characters of one violation's evidence on the page; the JSON document has all of it."""
+MAX_VIOLATIONS = 100
+"""Violations of one promise on the page."""
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px; padding: 0 1rem; color: #222; }
@@ -83,7 +85,7 @@ def _cell(value: object) -> str:
     if isinstance(value, _Raw):
         return f"<td>{value}</td>"
     if isinstance(value, int | float):
-        return f'<td class="number">{value:g}</td>'
+        return f'<td class="number">{value if isinstance(value, int) else f"{value:.6g}"}</td>'
     return f"<td>{escape('' if value is None else str(value))}</td>"
 
 
@@ -91,10 +93,8 @@ def _verdicts(verdicts: list[Report]) -> str:
     rows = []
     for each in verdicts:
         waived = sum(bool(violation["waived"]) for violation in each["violations"])
-        broken = len(each["violations"]) - waived
-        word = _Raw('<span class="held">held</span>') if each["held"] else (
-            _Raw(f'<span class="broken">broken {broken} times</span>')
-        )  # fmt: skip
+        kind = "broken" if not each["held"] else "held" if each["judged"] else "waived"
+        word = _Raw(f'<span class="{kind}">{escape(each["word"])}</span>')
         rows.append((each["oracle"], each["promise"], word, f"{waived} waived" if waived else "", each["judged"],
                      "; ".join(each["notes"])))  # fmt: skip
     return _table(("oracle", "promise", "verdict", "", "judged", ""), rows)
@@ -135,16 +135,23 @@ def _faults(rows: list[Report]) -> str:
 def _violations(verdicts: list[Report]) -> str:
     parts = []
     for verdict in verdicts:
-        for each in verdict["violations"]:
-            mark = f'<span class="waived">waived: {escape(each["waived"])}</span>' if each["waived"] else (
-                '<span class="broken">violation</span>'
-            )  # fmt: skip
-            evidence = json.dumps(each["evidence"], indent=1, ensure_ascii=False)[:MAX_EVIDENCE]
-            parts.append(
-                f"<p>{escape(verdict['oracle'])} at {each['at_seconds']:.2f} s, {mark}<br>{escape(each['what'])}</p>"
-                f"<details><summary>evidence</summary><pre>{escape(evidence)}</pre></details>"
-            )
+        parts += [_violation(verdict["oracle"], each) for each in verdict["violations"][:MAX_VIOLATIONS]]
+        if more := len(verdict["violations"]) - MAX_VIOLATIONS:
+            parts += [f"<p>{escape(verdict['oracle'])}: {more} more are in report.json</p>"] if more > 0 else []
     return "<h2>Violations and their evidence</h2>" + "".join(parts) if parts else ""
+
+
+def _violation(oracle: str, violation: Report) -> str:
+    mark = '<span class="broken">violation</span>'
+    if violation["waived"]:
+        mark = f'<span class="waived">waived: {escape(violation["waived"])}</span>'
+    evidence = json.dumps(violation["evidence"], indent=1, ensure_ascii=False)
+    if len(evidence) > MAX_EVIDENCE:
+        evidence = f"{evidence[:MAX_EVIDENCE]}\n… the rest is in report.json"
+    return (
+        f"<p>{escape(oracle)} at {violation['at_seconds']:.2f} s, {mark}<br>{escape(violation['what'])}</p>"
+        f"<details><summary>evidence</summary><pre>{escape(evidence)}</pre></details>"
+    )
 
 
 def _legend() -> str:
@@ -156,10 +163,8 @@ def _timeline(report: Report) -> str:
     timeline, faults = report["timeline"], [row for row in report["faults"] if not row["error"]]
     scale = _Scale(max(timeline["end_seconds"], 0.1))
     lanes = [_lane(lane, number, scale) for number, lane in enumerate(timeline["nodes"] + timeline["pods"])]
-    targets = sorted({each["target"] for each in timeline["unanswered"]})
-    lanes += [
-        _unanswered(target, timeline["unanswered"], len(lanes) + number, scale) for number, target in enumerate(targets)
-    ]
+    silent = [{**lane, "name": f"silent: {lane['name']}"} for lane in timeline["silent"]]
+    lanes += [_lane(lane, len(lanes) + number, scale) for number, lane in enumerate(silent)]
     kinds = list(dict.fromkeys(_kind(row) for row in faults))
     lanes += [_faults_of(kind, faults, len(lanes) + number, scale) for number, kind in enumerate(kinds)]
     height = (len(lanes) + 2) * LANE_HEIGHT
@@ -205,15 +210,6 @@ def _lane(lane: Report, number: int, scale: _Scale) -> str:
         if span["until_seconds"] > 0
     ]  # fmt: skip
     return _label(lane["name"], number) + "".join(bars)
-
-
-def _unanswered(target: str, probes: list[Report], number: int, scale: _Scale) -> str:
-    marks = [
-        _bar(scale, each["at_seconds"], each["at_seconds"], number=number, colour=COLOURS["unanswered"], title="silent")
-        for each in probes
-        if each["target"] == target
-    ]
-    return _label(f"silent: {target}", number) + "".join(marks)
 
 
 def _kind(row: Report) -> str:

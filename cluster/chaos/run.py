@@ -12,31 +12,33 @@ refused, the run counts as skipped.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from petset.cluster.api.objects import Object, name_of
+from petset.cluster.chaos.clearing import Clearing
+from petset.cluster.chaos.deeds import persistently
 from petset.cluster.chaos.experiment import Experiment, ExperimentError
 from petset.cluster.chaos.faults import FAULTS
 from petset.cluster.chaos.gate import GateClient, GateError
-from petset.cluster.chaos.observations import WATCHED, Observations
+from petset.cluster.chaos.observations import WATCHED, Injected, Observations
 from petset.cluster.chaos.oracles import Verdict, judge_all
-from petset.cluster.chaos.performing import Performer
+from petset.cluster.chaos.performing import DEED_SECONDS, Performer
 from petset.cluster.chaos.schedule import Inventory, Step, plan_steps
 from petset.cluster.chaos.steady import LOOK_SECONDS, Steadiness
-from petset.cluster.chaos.watching import Follower, processes_of, sample
+from petset.cluster.chaos.watching import Follower, sample
 from petset.cluster.chaos.workload import Load, Target, targets_of
 from petset.cluster.clock import Clock
 from petset.cluster.control.http_client import HttpClient
-from petset.cluster.errors import ApiError, NotFound
+from petset.cluster.errors import ApiError
 
 NODES_READY_SECONDS = 15.0
 """How long a node may be on its way back before the cluster counts as broken."""
 SIGHT_SECONDS = 10.0
 """How late the watches may be at the steady state."""
-SWEEP_SECONDS = 15.0
-"""How long the machines may take to clear away what they are about to."""
-REMOVE_SECONDS = 60.0
 
 
 class CannotRun(Exception):
@@ -87,12 +89,11 @@ class Run:
     clock: Clock
     phase: str = "looking at the cluster"
     steps: tuple[Step, ...] = ()
-    unhealed: str = ""
-    """Why faults could not be healed at the end."""
     seen: Observations = field(init=False)
     _load: Load = field(init=False)
     _steady: Steadiness = field(init=False)
     _performer: Performer = field(init=False)
+    _clearing: Clearing = field(init=False)
 
     def __post_init__(self) -> None:
         bound = self.plan.experiment.converge_seconds
@@ -100,27 +101,46 @@ class Run:
         self._load = Load(self.client, self.clock, self.seen)
         self._steady = Steadiness(self.client, self.clock, self._load, self.plan.namespace)
         self._performer = Performer(self.client, self.gate, self.clock, self.seen)
+        self._clearing = Clearing(self.client, self.gate, self.clock, self.seen, self._performer)
 
     async def perform(self) -> Outcome:
-        """Raises CannotRun, Skipped, ExperimentError; the cluster is healed and without the workload in any case."""
+        """Raises CannotRun, Skipped, ExperimentError; the cluster is healed and without the workload in any case.
+
+        Who interrupts waits for that; `remains` says what could not be taken back.
+        """
         await self._examine()
         problem: Exception | None = None
         async with asyncio.TaskGroup() as watching:
-            tasks = await self._watch(watching)
+            followers = [Follower(kind, self.client, self.clock, self.seen) for kind in WATCHED]
+            tasks = [watching.create_task(each.run(), name=f"follow {each.kind}") for each in followers]
+            tasks.append(watching.create_task(sample(self.gate.processes, self.clock, self.seen), name="sample"))
             try:
-                await self._rounds()
-            except (CannotRun, Skipped, ExperimentError, GateError, ApiError) as error:
+                await self._rounds(followers)
+            except (CannotRun, Skipped, ExperimentError) as error:
                 problem = error  # raised below, as itself: out of the group it would come as a group
+            except (GateError, ApiError) as error:
+                problem = CannotRun(f"the run broke off while {self.phase}: {error}")
+                problem.__cause__ = error
             finally:
-                await self._leave()
+                self.phase = "taking everything back"
+                await _to_its_end(self._clearing.leave())
                 for task in tasks:
                     task.cancel()
-        if isinstance(problem, GateError | ApiError):
-            raise CannotRun(f"the run broke off while {self.phase}: {problem}") from problem
         if problem is not None:
             raise problem
         self.phase = "judging"
         return Outcome(self.plan, self.steps, self.seen, judge_all(self.seen))
+
+    @property
+    def remains(self) -> list[str]:
+        """What may still be there of the run, each with what takes it back; empty when all is taken back."""
+        if self.phase != "taking everything back" or self._clearing.is_over:
+            return self._clearing.problems
+        name = self.plan.namespace
+        return [
+            "faults may still act; `petset chaos heal --all` heals them",
+            f"namespace {name} may still be there; `kubectl delete namespace {name}` removes it",
+        ]
 
     async def _examine(self) -> None:
         """Nothing is touched before the cluster is known to be whole and fit."""
@@ -132,7 +152,8 @@ class Run:
             active = [each["id"] for each in await self.gate.faults() if each["state"] == "active"]
             if active:
                 raise CannotRun(f"faults are active: {', '.join(active)}; `petset chaos heal --all` heals them")
-            await self.gate.processes()  # an oracle that cannot see the machines would prove nothing
+            rows = await self.gate.processes()  # an oracle that cannot see the machines would prove nothing
+            await self._clearing.look()
             missing = await self._steady.nodes_within(NODES_READY_SECONDS)
             nodes = (await self.client.list("Node")).items
         except (GateError, ApiError) as error:
@@ -141,17 +162,13 @@ class Run:
             raise CannotRun(f"the cluster is not steady, nothing was injected: {'; '.join(missing)}")
         if len(nodes) < needs.nodes:
             raise Skipped(f"it needs {needs.nodes} nodes, this cluster has {len(nodes)}")
+        ray_nodes = 1 + sum(str(row.get("component")).startswith("ray-node-") for row in rows)
+        if ray_nodes < needs.ray_nodes:
+            raise Skipped(f"it needs {needs.ray_nodes} Ray nodes (--ray-nodes), this cluster has {ray_nodes}")
 
-    async def _watch(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
-        followers = [Follower(kind, self.client, self.clock, self.seen) for kind in WATCHED]
-        running = [tasks.create_task(each.run(), name=f"follow {each.kind}") for each in followers]
-        running.append(tasks.create_task(sample(self.gate.processes, self.clock, self.seen), name="sample"))
-        for follower in followers:
-            await follower.synced.wait()
-        return running
-
-    async def _rounds(self) -> None:
-        """From the workload's creation to what was read back."""
+    async def _rounds(self, followers: list[Follower]) -> None:
+        """From the first look to what was read back."""
+        await self._begin_to_see(followers)
         self.phase = "applying the workload"
         await self._apply()
         self.phase = "waiting for the steady state"
@@ -159,7 +176,11 @@ class Run:
             raise CannotRun(f"the workload is not steady, nothing was injected: {'; '.join(missing)}")
         objects = await self._steady.objects()
         await self._expect_sight(objects)
-        inventory = Inventory.of(self.plan.namespace, objects + (await self.client.list("Node")).items)
+        nodes = (await self.client.list("Node")).items
+        self._performer.cordoned_before = frozenset(
+            name_of(node) for node in nodes if node["spec"].get("unschedulable")
+        )
+        inventory = Inventory.of(self.plan.namespace, objects + nodes)
         self.steps = plan_steps(
             self.plan.experiment, inventory, seed=self.plan.seed, duration_seconds=self.plan.duration_seconds
         )
@@ -173,12 +194,19 @@ class Run:
         missing = await self._steady.within(self.seen.converge_seconds)
         self.seen.converged_at = None if missing else self.clock.now()
         self.seen.unsettled = tuple(missing)
-        self.seen.names = self._steady.names
-        with suppress(ApiError):  # no answer is what convergence was waiting for, and did not get
-            self.seen.final = await self._steady.objects()
+        self.seen.final, self.seen.names = self._steady.seen, self._steady.names
         self.phase = "reading back"
         await self._read_back()
-        self.seen.leftovers = await self._swept()
+        self.seen.leftovers = await self._clearing.swept()
+
+    async def _begin_to_see(self, followers: list[Follower]) -> None:
+        """Every watch has its first list."""
+        try:
+            async with asyncio.timeout(SIGHT_SECONDS):
+                for follower in followers:
+                    await follower.synced.wait()
+        except TimeoutError as error:
+            raise CannotRun("the API server does not list what there is, nothing was injected") from error
 
     async def _expect_sight(self, objects: list[Object]) -> None:
         """Oracles that see nothing would find nothing."""
@@ -191,11 +219,16 @@ class Run:
 
     async def _read_back(self) -> None:
         """Every journal, also those of identities that were scaled away: their disks wait for them."""
-        with suppress(ApiError):  # what cannot be read is lost, says the oracle
-            for name, replicas in most_replicas(self.seen).items():
-                await self.client.patch("StatefulSet", name, self.plan.namespace, body={"spec": {"replicas": replicas}})
+        now = {name_of(obj): obj["spec"].get("replicas", 1) for obj in self.seen.final if obj["kind"] == "StatefulSet"}
+        fewer = {name: most for name, most in most_replicas(self.seen).items() if now.get(name, most) < most}
+        for name, replicas in fewer.items():
+            body = {"spec": {"replicas": replicas}}
+            patch = partial(self.client.patch, "StatefulSet", name, self.plan.namespace, body=body)
+            with suppress(ApiError):  # what cannot be read is lost, says the oracle
+                await persistently(patch, DEED_SECONDS)
+        if fewer:
             await self._steady.within(self.seen.converge_seconds)
-            self.seen.journals = await self._load.read(targets_of(await self._steady.objects()))
+        self.seen.journals = await self._load.read(targets_of(self._steady.seen))
 
     # The workload
 
@@ -211,9 +244,9 @@ class Run:
     # Faults and load
 
     async def _inject(self, targets: list[Target]) -> None:
-        """The steps in their time, under load; the load ends when the time is over."""
-        wanted, begun_at = self.plan.experiment.load, self.clock.now()
-        self.seen.began_at = begun_at
+        """The steps in their time, under load, which ends with the last of them, when the time is over."""
+        wanted = self.plan.experiment.load
+        self.seen.began_at = self.clock.now()
         async with asyncio.TaskGroup() as tasks:
             load = [
                 tasks.create_task(self._load.probe(target, wanted.probes_per_second), name=f"probe {target.name}")
@@ -225,62 +258,48 @@ class Run:
                 if wanted.writes_per_second and target.is_journal
             ]
             async with asyncio.TaskGroup() as deeds:
-                for step in self.steps:
-                    await asyncio.sleep(max(0.0, begun_at + step.at_seconds - self.clock.now()))
-                    deeds.create_task(self._performer.do(step), name=f"step at {step.at_seconds}")
-                await asyncio.sleep(max(0.0, begun_at + self.plan.duration_seconds - self.clock.now()))
+                await self._take_steps(deeds)
             for task in load:
                 task.cancel()
-        faults = [each for each in self.seen.injected if not each.is_deed]
-        refused = [each for each in faults if each.error]
-        if faults and len(refused) == len(faults):
-            raise Skipped(f"no fault could be injected: {refused[0].words}: {refused[0].error}")
+        if self._performer.lost:
+            raise CannotRun(f"the run broke off while {self.phase}: {self._performer.lost}")
+        self._expect_deeds()
 
-    # The end
+    async def _take_steps(self, deeds: asyncio.TaskGroup) -> None:
+        """Begin each in its time, until the time is over or the cluster is gone."""
+        begun_at = self.seen.began_at
+        for step in self.steps:
+            await asyncio.sleep(max(0.0, begun_at + step.at_seconds - self.clock.now()))
+            if self._performer.lost:
+                return
+            deeds.create_task(self._performer.do(step), name=f"step at {step.at_seconds}")
+        await asyncio.sleep(max(0.0, begun_at + self.plan.duration_seconds - self.clock.now()))
 
-    async def _leave(self) -> None:
-        """Heal, take the workload away, and look at what is left; also when the run was broken off."""
-        self.seen.removed_at = self.clock.now()
+    def _expect_deeds(self) -> None:
+        """A run in which nothing befell the cluster, or none of the faults, proves nothing."""
+        for each, what in (
+            (self.seen.injected, "nothing could be done"),
+            (self._faults(), "no fault could be injected"),
+        ):
+            if each and all(step.error for step in each):
+                raise Skipped(f"{what}: {each[0].words}: {each[0].error}")
+
+    def _faults(self) -> list[Injected]:
+        return [each for each in self.seen.injected if not each.is_deed]
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await it though cancelled meanwhile; the cancellation is raised afterwards."""
+    task = asyncio.create_task(work, name="take everything back")
+    interruption: asyncio.CancelledError | None = None
+    while not task.done():
         try:
-            await self.gate.heal_all()
-        except GateError as error:
-            self.unhealed = str(error)
-            self.seen.leftovers.append(f"faults that were not healed: {error}")
-        with suppress(ApiError):
-            await self._performer.uncordon()
-        deadline = self.clock.now() + REMOVE_SECONDS
-        while self.clock.now() < deadline:
-            try:
-                await self.client.delete("Namespace", self.plan.namespace)
-            except NotFound:
-                break
-            except ApiError:
-                pass  # the API server may be on its way back: asked again
-            await asyncio.sleep(LOOK_SECONDS)
-        else:
-            self.seen.leftovers.append(f"namespace {self.plan.namespace} was not removed in {REMOVE_SECONDS:g} s")
-        if self.seen.healed_at:
-            self.seen.leftovers += [
-                each for each in await self._swept(is_removed=True) if each not in self.seen.leftovers
-            ]
-
-    async def _swept(self, *, is_removed: bool = False) -> list[str]:
-        """What is left over on the machines once they had time to clear it away."""
-        deadline = self.clock.now() + SWEEP_SECONDS
-        while True:
-            left = await self._leftovers(is_removed=is_removed)
-            if not left or self.clock.now() > deadline:
-                return left
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def _leftovers(self, *, is_removed: bool) -> list[str]:
-        try:
-            found = await self.gate.leftovers()
-            rows = await self.gate.processes() if is_removed else []
-        except GateError as error:
-            return [f"the machines do not say what is left: {error}"]
-        lines = [f"{what}: {thing}" for what, things in found.items() for thing in things]
-        return lines + [f"process {each.pid} of {each.identity}" for each in processes_of(rows, self.plan.namespace)]
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            interruption = error
+    if interruption is not None:
+        raise interruption
+    task.result()
 
 
 def _needs_namespaces(experiment: Experiment) -> bool:

@@ -10,15 +10,19 @@ Chance comes from streams of its own per timed entry and for `random`, so that a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from random import Random
 from typing import Any
 
 from petset.cluster.api.objects import Object, labels_of, name_of
 from petset.cluster.chaos.experiment import Action, ByChance, Experiment, ExperimentError, Selector, Timed, filled
 from petset.cluster.chaos.faults import FAULTS, parse_endpoint
+
+MAX_STEPS = 10_000
+"""More than these, the gate would forget the first ones (register.py, MAX_KEPT)."""
 
 LATE = {"node": "$node", "number": "$number"}
 """Words of a pod's node, kept as they are until the pod's place is known."""
@@ -39,18 +43,19 @@ class Inventory:
     pods: tuple[Item, ...] = ()
     nodes: tuple[Item, ...] = ()
     claims: tuple[Item, ...] = ()
+    sets: tuple[Item, ...] = ()
 
     @classmethod
     def of(cls, namespace: str, objects: list[Object]) -> Inventory:
-        """What freshly listed pods, nodes and claims hold."""
-        items: dict[str, list[Item]] = {"Pod": [], "Node": [], "PersistentVolumeClaim": []}
+        """What freshly listed pods, nodes, claims and sets hold."""
+        items: dict[str, list[Item]] = {"Pod": [], "Node": [], "PersistentVolumeClaim": [], "StatefulSet": []}
         for obj in sorted(objects, key=name_of):
             if obj["kind"] in items:
                 items[obj["kind"]].append(Item(name_of(obj), labels_of(obj), _first_claim(obj)))
         return cls(namespace, *(tuple(each) for each in items.values()))
 
     def of_kind(self, kind: str) -> tuple[Item, ...]:
-        return {"pod": self.pods, "node": self.nodes, "claim": self.claims}[kind]
+        return {"pod": self.pods, "node": self.nodes, "claim": self.claims, "set": self.sets}[kind]
 
 
 @dataclass(frozen=True)
@@ -71,13 +76,18 @@ class Step:
 
 
 def plan_steps(experiment: Experiment, inventory: Inventory, *, seed: int, duration_seconds: float) -> tuple[Step, ...]:
-    """Every step, by time. Raises ExperimentError when something names what is not there."""
+    """Every step, by time; never none. Raises ExperimentError, also when something names what is not there."""
     steps: list[Step] = []
     for number, timed in enumerate(experiment.method, 1):
         chance = Random(f"{seed} method {number}")
-        steps += _timed_steps(timed, inventory, chance, duration_seconds)
+        steps += islice(_timed_steps(timed, inventory, chance, duration_seconds), MAX_STEPS + 1)
     if experiment.by_chance is not None:
-        steps += _chance_steps(experiment.by_chance, inventory, Random(f"{seed} random"), duration_seconds)
+        by_chance = _chance_steps(experiment.by_chance, inventory, Random(f"{seed} random"), duration_seconds)
+        steps += islice(by_chance, MAX_STEPS + 1)
+    if not steps:
+        raise ExperimentError(f"{experiment.name}: nothing happens within {duration_seconds:g} s, nothing is proved")
+    if len(steps) > MAX_STEPS:
+        raise ExperimentError(f"{experiment.name}: more than {MAX_STEPS} steps; give it more time between them")
     for step in steps:
         _check_targets(step, inventory)
     return tuple(sorted(steps, key=lambda step: step.at_seconds))
@@ -103,13 +113,20 @@ def _chance_steps(by_chance: ByChance, inventory: Inventory, chance: Random, dur
         [action] = chance.choices(by_chance.choices, weights)
         step = _step(action, inventory, chance, at_seconds=at_seconds, turn=turn)
         active = [(until, mapping) for until, mapping in active if until > at_seconds]
-        lasts = step.mapping.get("for_seconds")
+        lasts = _lasts(step.mapping)
         same = {**step.mapping, "for_seconds": None}
         if any(mapping == same for _, mapping in active) or (lasts and len(active) >= by_chance.at_most):
             continue
         if lasts:
             active.append((at_seconds + lasts, same))
         yield step
+
+
+def _lasts(mapping: Mapping[str, Any]) -> float:
+    """How long a fault acts; 0 for what is over at once, which deeds are too."""
+    if "fault" not in mapping or FAULTS[mapping["fault"]].instant:
+        return 0.0
+    return float(mapping.get("for_seconds") or math.inf)
 
 
 def _step(action: Action, inventory: Inventory, chance: Random, *, at_seconds: float, turn: int) -> Step:
@@ -127,6 +144,9 @@ def _step(action: Action, inventory: Inventory, chance: Random, *, at_seconds: f
     kind = FAULTS.get(str(mapping.get("fault")))
     if kind is not None and "namespace" in {each.name for each in kind.target}:
         mapping.setdefault("namespace", inventory.namespace)
+    for end in ("from", "to"):
+        if str(mapping.get(end)).startswith("pod/") and mapping[end].count("/") == 1:
+            mapping[end] = f"pod/{inventory.namespace}/{mapping[end].removeprefix('pod/')}"
     if action.for_seconds is not None:
         mapping["for_seconds"] = round(chance.uniform(*action.for_seconds), 3)
     return Step(at_seconds, mapping, pod)
@@ -145,9 +165,8 @@ def _pick(selector: Selector, inventory: Inventory, chance: Random, turn: int) -
 
 def _check_targets(step: Step, inventory: Inventory) -> None:
     """What a fault names must be there, as far as it is known before its time."""
-    kinds = {"pod": "pod", "node": "node", "claim": "claim"}
-    for name, kind in kinds.items():
-        value = step.mapping.get(name)
+    for kind in ("pod", "node", "claim", "set"):
+        value = step.mapping.get(kind)
         if isinstance(value, str) and "$" not in value and value not in {item.name for item in inventory.of_kind(kind)}:
             raise ExperimentError(f"there is no {kind} {value!r}; {_there_are(inventory, kind)}")
     for name in ("from", "to"):
@@ -158,7 +177,8 @@ def _check_targets(step: Step, inventory: Inventory) -> None:
                 raise ExperimentError(f"there is no {value}; {_there_are(inventory, endpoint.kind)}")
     component = str(step.mapping.get("component", ""))
     number = component.rpartition("-")[2]
-    if number.isdecimal() and f"node-{number}" not in {item.name for item in inventory.nodes}:
+    is_on_node = number.isdecimal() and not component.startswith("ray-node-")  # those, nobody knows but the gate
+    if is_on_node and f"node-{number}" not in {item.name for item in inventory.nodes}:
         raise ExperimentError(f"there is no {component}; {_there_are(inventory, 'node')}")
 
 

@@ -42,8 +42,16 @@ def _unsettled_set(stateful_set: Object, objects: list[Object]) -> Iterator[str]
         yield f"{name} has a spec that its controller has not seen"
     elif status.get("readyReplicas", 0) != wanted:
         yield f"{name} counts {status.get('readyReplicas', 0)} of {wanted} replicas ready"
-    elif status.get("updatedReplicas", 0) != wanted:
-        yield f"{name} has {status.get('updatedReplicas', 0)} of {wanted} replicas updated"
+    elif status.get("updatedReplicas", 0) < (updated := _updated(stateful_set["spec"], wanted)):
+        yield f"{name} has {status.get('updatedReplicas', 0)} of {updated} replicas updated"
+
+
+def _updated(spec: Object, wanted: int) -> int:
+    """How many the controller updates by itself: with OnDelete none, and none below a partition."""
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":
+        return 0
+    return max(0, wanted - int((strategy.get("rollingUpdate") or {}).get("partition") or 0))
 
 
 def _is_of(pod: Object, stateful_set: Object) -> bool:

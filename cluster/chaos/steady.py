@@ -23,12 +23,13 @@ LISTED = ("StatefulSet", "Pod", "PersistentVolumeClaim", "Service", "EndpointSli
 
 @dataclass
 class Steadiness:
-    """Of one workload's namespace; `names` is what DNS answered when it was last asked."""
+    """Of one workload's namespace; `seen` and `names` are the objects of the last look, and what DNS answered then."""
 
     client: Client
     clock: Clock
     load: Load
     namespace: str
+    seen: list[Object] = field(default_factory=list)
     names: list[NameAnswer] = field(default_factory=list)
 
     async def objects(self) -> list[Object]:
@@ -55,9 +56,10 @@ class Steadiness:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _missing(self) -> list[str]:
+        self.seen, self.names = [], []
         try:
             nodes = (await self.client.list("Node")).items
-            objects = await self.objects()
+            self.seen = objects = await self.objects()
         except ApiError as error:
             return [str(error)]
         missing = [*unsettled_nodes(nodes), *unsettled_workload(objects)]

@@ -55,8 +55,9 @@ class Follower:
 
     async def _relist(self) -> None:
         """List until it works; what differs from what is known came at some time since the last stream ended."""
-        listing = None
+        listing, asked_at = None, 0.0
         while listing is None:
+            asked_at = self.clock.now()
             try:
                 listing = await self.client.list(self.kind, self._namespace)
             except ApiError:
@@ -73,7 +74,7 @@ class Follower:
                 self._take("ADDED", obj)
             elif known["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
                 self._take("MODIFIED", obj)
-        self._revision = listing.revision
+        self._revision, self._sure_until = listing.revision, asked_at
         self.synced.set()
 
     async def _continue(self) -> None:
@@ -84,7 +85,7 @@ class Follower:
                     try:
                         await self._take_all(events)
                     finally:
-                        self._sure_until = self.clock.now() - BLIND_SECONDS
+                        self._sure_until = max(self._sure_until, self.clock.now() - BLIND_SECONDS)
             except Expired:
                 return
             except ApiError:

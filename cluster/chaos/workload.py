@@ -31,6 +31,7 @@ JOURNAL_IMAGE = "petset/journal"
 WRITE_SECONDS = 5.0
 PROBE_SECONDS = 1.0
 READ_SECONDS = 10.0
+READ_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,12 @@ class Load:
         try:
             async with asyncio.timeout(WRITE_SECONDS):
                 answer = await self.client.request_raw("POST", f"{target.path}/entries", body=entry.encode())
-            outcome, by = _ACKNOWLEDGED, str(orjson.loads(answer)["pod"])
+            by = str(orjson.loads(answer)["pod"])
+            outcome = _ACKNOWLEDGED
         except ApiError as error:
             outcome = _REFUSED if error.definite else _UNKNOWN
-        except TimeoutError:
-            outcome = _UNKNOWN
+        except (TimeoutError, ValueError, LookupError, TypeError):
+            outcome = _UNKNOWN  # also an answer that is not a journal's
         finally:  # a write that is cancelled has happened or not, like any other without an answer
             self.seen.writes.append(Write(entry, target.name, began_at, self.clock.now(), outcome, by))
 
@@ -126,12 +128,21 @@ class Load:
         return [await self._journal(target) for target in pods]
 
     async def _journal(self, target: Target) -> Journal:
+        """Asked again if need be: one lost answer is no lost write."""
+        journal = await self._read(target)
+        for _ in range(READ_TRIES - 1):
+            if journal.error:
+                await asyncio.sleep(1.0)
+                journal = await self._read(target)
+        return journal
+
+    async def _read(self, target: Target) -> Journal:
         try:
             async with asyncio.timeout(READ_SECONDS):
                 answer = await self.client.request_raw("GET", f"{target.path}/entries")
         except (ApiError, TimeoutError) as error:
             return Journal(target.name, self.clock.now(), error=str(error) or "no answer")
-        return Journal(target.name, self.clock.now(), tuple(answer.decode().split("\n")[:-1]))
+        return Journal(target.name, self.clock.now(), tuple(answer.decode(errors="replace").split("\n")[:-1]))
 
     async def look_up(self, target: Target, names: Iterable[str]) -> list[NameAnswer]:
         """What the DNS answers to this pod now."""
@@ -143,7 +154,10 @@ class Load:
                 answer = await self.client.request_raw("GET", f"{target.path}/lookup?name={quote(name)}")
         except (ApiError, TimeoutError) as error:
             return NameAnswer(name, (), error=str(error).strip() or "no answer")
-        return NameAnswer(name, tuple(orjson.loads(answer)))
+        try:
+            return NameAnswer(name, tuple(map(str, orjson.loads(answer))))
+        except (ValueError, TypeError):
+            return NameAnswer(name, (), error=f"something else: {answer[:80]!r}")
 
 
 _Outcome = Literal["acknowledged", "refused", "unknown"]

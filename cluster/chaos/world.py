@@ -67,10 +67,13 @@ class World(Protocol):
 
     @property
     def components(self) -> Mapping[str, Component]:
-        """By name: api-server, controller, dns, node-1, kubelet-1, …"""
+        """By name: api-server, controller, dns, node-1, kubelet-1, …, and ray-node-2, … where there are any."""
 
     @property
     def node_names(self) -> Sequence[str]: ...
+
+    def machines(self, component: str) -> Sequence[str]:
+        """The nodes whose machine a component is, or holds: node-1 is its own, a Ray node may hold several."""
 
     async def sandboxes(self, node: str) -> Sequence[SandboxStatus]:
         """What is on a machine, by its own word; of one that does not answer (frozen), what it said last."""

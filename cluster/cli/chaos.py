@@ -66,7 +66,7 @@ def inject(kind: str | None, fields: tuple[str, ...], file: IO[str] | None, name
 @cluster_option
 def heal(fault_id: str | None, wants_all: bool, name: str) -> None:
     """Heal a fault; one that is healed already stays healed."""
-    if (fault_id is None) != wants_all:
+    if bool(fault_id) == wants_all:
         raise click.UsageError("give either a fault's ID (`petset chaos ls`) or --all")
 
     async def heal_them(gate: GateClient) -> None:

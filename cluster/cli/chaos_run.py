@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -34,7 +35,7 @@ from petset.cluster.settings import ClusterSettings, petset_home
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from petset.cluster.chaos.run import Outcome, Plan
+    from petset.cluster.chaos.run import Outcome, Plan, Run
 
 HELD, SKIPPED, VIOLATED, NOT_RUN = "held", "skipped", "violated", "not run"
 EXIT_STATUS = {HELD: 0, SKIPPED: 0, VIOLATED: 1, NOT_RUN: 2}
@@ -60,11 +61,19 @@ def experiments() -> None:
         click.echo(f"{name:20}{experiment.duration_seconds:4.0f} s  {experiment.describes}")
 
 
+def _duration(_context: click.Context, _parameter: click.Parameter, seconds: float | None) -> float | None:
+    from petset.cluster.chaos.experiment import MAX_DURATION_SECONDS
+
+    if seconds is None or 0.1 <= seconds <= MAX_DURATION_SECONDS:
+        return seconds
+    raise click.BadParameter(f"{seconds} is not in the range 0.1<=x<={MAX_DURATION_SECONDS:g}.")  # nor is nan
+
+
 @click.command("run")
 @click.argument("names", nargs=-1, metavar="[FILE|NAME]...")
 @click.option("--all", "-a", "wants_all", is_flag=True, help="Every experiment of the library.")
-@click.option("--seed", type=click.IntRange(0), help="What chance follows; the same seed, the same faults.")
-@click.option("--duration", "duration_seconds", type=click.FloatRange(0.1), help="Seconds of faults (the file's).")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="What chance follows; the same seed, the same faults.")
+@click.option("--duration", "duration_seconds", type=float, callback=_duration, help="Seconds of faults (the file's).")
 @click.option("--report", "folder", type=click.Path(file_okay=False, path_type=Path), help="Where reports go.")
 @cluster_option
 def run_experiments(
@@ -96,8 +105,7 @@ def run_experiments(
             click.echo(f"Error: {error}", err=True)
             results.append(NOT_RUN)
         except KeyboardInterrupt:
-            click.echo("interrupted; every fault was healed and the workload removed", err=True)
-            sys.exit(128 + signal.SIGINT)
+            _say_interrupted([])
     if len(results) > 1:
         counts = (f"{results.count(word)} {word}" for word in EXIT_STATUS if word in results)
         console.print(f"{len(results)} experiments: {', '.join(counts)}", highlight=False)
@@ -118,28 +126,28 @@ def _alone(settings: ClusterSettings) -> Iterator[None]:
 
 def _run(console: Console, settings: ClusterSettings, name: str, wanted: Wanted) -> str:
     """Run one experiment and tell how it went; a key of EXIT_STATUS."""
+    from rich.text import Text
+
     from petset.cluster.chaos.experiment import ExperimentError
-    from petset.cluster.chaos.report import write_report
     from petset.cluster.chaos.run import CannotRun, Skipped
 
+    runs: list[Run] = []
     try:
         plan = _plan(settings, name, wanted)
-        console.print(
-            f"{plan.experiment.name}: {plan.experiment.describes} (seed {plan.seed}, {plan.duration_seconds:g} s)",
-            highlight=False,
-        )
-        outcome = asyncio.run(_perform(console, settings, plan))
+        what = f"{plan.experiment.name}: {plan.experiment.describes} (seed {plan.seed}, {plan.duration_seconds:g} s)"
+        console.print(what, highlight=False, markup=False)
+        outcome = asyncio.run(_perform(console, settings, plan, runs))
     except Skipped as reason:
-        console.print(f"[yellow]skipped[/yellow] {name}: {reason}", highlight=False)
+        console.print(Text.assemble(("skipped", "yellow"), f" {name}: {reason}"))
         return SKIPPED
     except (ExperimentError, CannotRun) as error:
         where = "" if isinstance(error, ExperimentError) else f"{name}: "  # the former names its file itself
         click.echo(f"Error: {where}{error}", err=True)
         return NOT_RUN
-    replay = _replay(name, settings, plan)
-    paths = write_report(outcome, wanted.report, cluster=settings.name, replay=replay)
-    _tell(console, outcome, paths, replay)
-    return HELD if outcome.held else VIOLATED
+    except KeyboardInterrupt:
+        _say_interrupted([line for run in runs for line in run.remains])
+    replay = replay_command(name, settings, plan)
+    return _tell(console, outcome, wanted.report, cluster=settings.name, replay=replay)
 
 
 def _plan(settings: ClusterSettings, name: str, wanted: Wanted) -> Plan:
@@ -159,16 +167,26 @@ def _plan(settings: ClusterSettings, name: str, wanted: Wanted) -> Plan:
     )
 
 
-def _replay(name: str, settings: ClusterSettings, plan: Plan) -> str:
-    return f"petset chaos run {name} --seed {plan.seed} --duration {plan.duration_seconds:g} --cluster {settings.name}"
+def replay_command(name: str, settings: ClusterSettings, plan: Plan) -> str:
+    """The command that does the same again, for a shell."""
+    options = f"--seed {plan.seed} --duration {plan.duration_seconds:.12g} --cluster {shlex.quote(settings.name)}"
+    return f"petset chaos run {shlex.quote(name)} {options}"
 
 
-async def _perform(console: Console, settings: ClusterSettings, plan: Plan) -> Outcome:
-    """Run it with live progress."""
+def _say_interrupted(remains: list[str]) -> NoReturn:
+    """Whatever was begun is taken back by now, but for what `remains`."""
+    told = "; ".join(remains) or "every fault was healed and the workload removed"
+    click.echo(f"interrupted; {told}", err=True)
+    sys.exit(128 + signal.SIGINT)
+
+
+async def _perform(console: Console, settings: ClusterSettings, plan: Plan, runs: list[Run]) -> Outcome:
+    """Run it with live progress; the run is in `runs` from its beginning on."""
     from petset.cluster import pki
     from petset.cluster.assemble.client import http_client
+    from petset.cluster.chaos.experiment import ExperimentError
     from petset.cluster.chaos.gate import GateClient
-    from petset.cluster.chaos.run import CannotRun, Run
+    from petset.cluster.chaos.run import CannotRun, Run, Skipped
     from petset.cluster.cli.chaos_view import shown_live
     from petset.cluster.clock import SystemClock
 
@@ -178,17 +196,27 @@ async def _perform(console: Console, settings: ClusterSettings, plan: Plan) -> O
         raise CannotRun(f"cluster {settings.name} has no credentials: {error}") from error
     async with made as client, GateClient(settings) as gate:
         run = Run(plan, client, gate, SystemClock())
+        runs.append(run)
         try:
             async with shown_live(console, run):
                 return await run.perform()
-        finally:
-            if run.unhealed:
-                click.echo(f"faults may still act ({run.unhealed}); `petset chaos heal --all` heals them", err=True)
+        except (CannotRun, ExperimentError, Skipped):
+            for line in run.remains:
+                click.echo(line, err=True)
+            raise
 
 
-def _tell(console: Console, outcome: Outcome, paths: tuple[Path, Path], replay: str) -> None:
+def _tell(console: Console, outcome: Outcome, folder: Path, *, cluster: str, replay: str) -> str:
+    """Show what came of it and write the reports; a key of EXIT_STATUS."""
+    from petset.cluster.chaos.report import write_report
     from petset.cluster.cli.chaos_view import summary
 
     console.print(summary(outcome), highlight=False)
-    console.print(f"reports: {paths[0]} {paths[1]}", highlight=False)
-    console.print(f"again:   {replay}", highlight=False)
+    try:
+        document, page = write_report(outcome, folder, cluster=cluster, replay=replay)
+    except OSError as error:
+        click.echo(f"Error: no report: {error}", err=True)
+        return NOT_RUN
+    console.print(f"reports: {document} {page}", highlight=False, markup=False)
+    console.print(f"again:   {replay}", highlight=False, markup=False)
+    return HELD if outcome.held else VIOLATED

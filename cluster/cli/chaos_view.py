@@ -69,7 +69,7 @@ def summary(outcome: Outcome) -> RenderableType:
     """Verdicts, counts and availability."""
     verdicts = Table("ORACLE", "VERDICT", "JUDGED", "", box=None, pad_edge=False)
     for each in outcome.verdicts:
-        word = Text("held", "green") if each.held else Text(f"broken {len(each.broken)}×", "bold red")
+        word = Text(each.word, "bold red" if each.broken else "green" if each.judged else "yellow")
         if each.waived:
             seconds = sum(violation.duration_seconds or 0.0 for violation in each.waived)
             word.append(f", {len(each.waived)} waived ({seconds:.1f} s)", "yellow")

@@ -71,7 +71,7 @@ async def test_a_fault_is_injected_listed_and_healed(site: Site) -> None:
     [
         pytest.param({"fault": "explode"}, 400, id="no fault"),
         pytest.param({"fault": "kill-pod", "pod": "nobody"}, 404, id="nobody there"),
-        pytest.param({"fault": "kill", "component": "ray"}, 409, id="cannot be here"),
+        pytest.param({"fault": "kill", "component": "ray-node-1"}, 409, id="cannot be here"),
     ],
 )
 async def test_a_refusal_has_a_status_and_a_line(site: Site, fault: dict[str, str], status: int) -> None:
@@ -101,8 +101,9 @@ async def test_a_heal_that_fails_is_told_and_may_be_repeated(site: Site) -> None
 
 async def test_a_cluster_that_does_not_run(tmp_path: Path) -> None:
     async with GateClient(ClusterSettings("gone", str(tmp_path), run_folder=str(tmp_path))) as client:
-        with pytest.raises(GateError, match="cluster gone does not answer; is it running?"):
+        with pytest.raises(GateError, match="cluster gone does not answer; is it running?") as error:
             await client.faults()
+        assert error.value.is_gone
 
 
 async def test_a_frozen_pod_is_frozen_with_its_children(site: Site, family: psutil.Process) -> None:
@@ -154,3 +155,13 @@ async def test_the_settings_of_a_stopped_cluster_may_name_a_folder_that_is_gone(
     async with GateClient(replace(site.settings, run_folder="/nonexistent")) as client:
         with pytest.raises(GateError, match="is it running"):
             await client.heal_all()
+
+
+async def test_a_bug_behind_the_gate_is_told_in_one_line(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(node: str) -> None:
+        raise RuntimeError(f"what is\n{node}?")
+
+    monkeypatch.setattr(site.world, "sandboxes", broken)
+    with pytest.raises(GateError, match="this went wrong: RuntimeError.*; the cluster's log has more") as error:
+        await site.client.processes()
+    assert (error.value.status, "\n" in error.value.message) == (500, False)

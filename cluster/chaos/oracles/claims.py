@@ -1,6 +1,6 @@
 """Claims are never shared or swapped: each identity has its own disk, for ever the same.
 
-Judged on every change of a pod, a claim and a volume:
+Judged on every pod that is made (its volumes never change), and on every change of a claim:
 
     pod journal-1 of a set with template `data`   mounts the claim data-journal-1, and no other identity's
     claim data-journal-1 (one uid)                is bound to one volume, which never changes
@@ -20,23 +20,39 @@ from petset.cluster.chaos.oracles.verdict import Verdict, Violation
 
 def judge(seen: Observations) -> Verdict:
     """Every set's pods and claims in the workload's namespace."""
-    templates: dict[str, list[str]] = {}
+    templates = _templates(seen)
     disks = _Disks()
     judged, violations = 0, []
     for change in seen.changes:
         if namespace_of(change.object) != seen.namespace:
             continue
-        if change.kind == "StatefulSet":
-            names = [name_of(each) for each in change.object["spec"].get("volumeClaimTemplates") or ()]
-            templates[name_of(change.object)] = names
-        elif change.kind == "Pod" and change.type == "ADDED":
+        if change.kind == "Pod" and change.type == "ADDED" and (own := _own_claims(change.object, templates)):
             judged += 1
-            violations += [_of_pod(seen, change, what) for what in _wrong_claims(change.object, templates)]
-        elif change.kind == "PersistentVolumeClaim":
+            violations += [_violation(seen, change, what) for what in _wrong_claims(change.object, own)]
+        elif change.kind == "PersistentVolumeClaim" and _volume_of(change.object):
             judged += 1
-            violations += [_of_claim(seen, change, what) for what in disks.look(change)]
+            violations += [_violation(seen, change, what) for what in disks.look(change)]
     promise = "every identity keeps its own claim, and every claim its own volume"
     return Verdict("claims", promise, judged=judged, violations=tuple(violations))
+
+
+def _templates(seen: Observations) -> dict[str, list[str]]:
+    """By a set's uid, the names of its claim templates, which never change: a pod may be seen before its set is."""
+    return {
+        uid_of(change.object): [name_of(each) for each in change.object["spec"].get("volumeClaimTemplates") or ()]
+        for change in seen.of_kind("StatefulSet")
+    }
+
+
+def _own_claims(pod: Object, templates: dict[str, list[str]]) -> dict[str, str]:
+    """By template, the claim of a set's pod."""
+    owner = controller_of(pod)
+    names = templates.get(owner["uid"], []) if owner else []
+    return {template: f"{template}-{name_of(pod)}" for template in names}
+
+
+def _volume_of(claim: Object) -> str:
+    return str(claim["spec"].get("volumeName", ""))
 
 
 class _Disks:
@@ -48,9 +64,7 @@ class _Disks:
 
     def look(self, change: Change) -> Iterator[str]:
         claim, uid = change.object, uid_of(change.object)
-        volume = claim["spec"].get("volumeName", "")
-        if not volume:
-            return
+        volume = _volume_of(claim)
         if change.type == "DELETED":
             if self._claim_of.get(volume, ("", ""))[0] == uid:
                 del self._claim_of[volume]
@@ -63,29 +77,28 @@ class _Disks:
             yield f"the volume {volume} is bound to {holder[1]} and to {name_of(claim)}"
 
 
-def _wrong_claims(pod: Object, templates: dict[str, list[str]]) -> Iterator[str]:
-    """Claims that a set's pod mounts under a template's name and that are not its own."""
-    owner = controller_of(pod)
-    if owner is None or owner["kind"] != "StatefulSet":
-        return
+def _wrong_claims(pod: Object, own: dict[str, str]) -> Iterator[str]:
+    """Claims of a set's templates that a pod mounts and that are not its own, and its own that it does not mount."""
     mounted = {
-        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+        volume["name"]: str(volume["persistentVolumeClaim"]["claimName"])
         for volume in pod["spec"].get("volumes") or ()
         if "persistentVolumeClaim" in volume
     }
-    for template in templates.get(owner["name"], ()):
-        own = f"{template}-{name_of(pod)}"
-        if mounted.get(template) != own:
-            yield f"{name_of(pod)} mounts the claim {mounted.get(template)} as {template}, not its own, {own}"
+    for template, claim in own.items():
+        if mounted.get(template) != claim:
+            yield f"{name_of(pod)} mounts the claim {mounted.get(template)} as {template}, not its own, {claim}"
+    parent = name_of(pod).rpartition("-")[0]
+    for volume, claim in mounted.items():
+        first, _, ordinal = claim.rpartition("-")
+        is_a_members = ordinal.isdecimal() and first in {f"{template}-{parent}" for template in own}
+        if volume not in own and is_a_members and claim not in own.values():
+            yield f"{name_of(pod)} mounts the claim {claim} of another identity as {volume}"
 
 
-def _of_pod(seen: Observations, change: Change, what: str) -> Violation:
+def _violation(seen: Observations, change: Change, what: str) -> Violation:
     name = name_of(change.object)
-    evidence = {"objects": seen.history_of("Pod", name), "events": seen.events_about(name)}
-    return Violation(what, change.at, evidence=evidence)
-
-
-def _of_claim(seen: Observations, change: Change, what: str) -> Violation:
-    name = name_of(change.object)
-    evidence = {"objects": seen.history_of("PersistentVolumeClaim", name), "events": seen.events_about(name)}
+    evidence = {
+        "objects": seen.history_of(change.kind, name, at=change.at),
+        "events": seen.events_about(name, at=change.at),
+    }
     return Violation(what, change.at, evidence=evidence)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from petset.cluster.chaos.observations import Journal, Observations, Write
 from petset.cluster.chaos.oracles.verdict import Verdict, Violation
@@ -30,13 +31,13 @@ def judge(seen: Observations) -> Verdict:
     acknowledged = [write for write in seen.writes if write.outcome == "acknowledged"]
     stored = {journal.pod: journal for journal in seen.journals}
     lost = lost_writes(seen)
-    violations = [*_lost(seen, lost, stored), *_misplaced(seen, stored), *_disordered(seen, stored)]
+    violations = [*_lost(seen, lost, stored), *_wrong(seen, stored)]
     return Verdict(
         "durability",
         "every acknowledged write is readable afterwards, once, where it was written",
         judged=len(acknowledged),
         violations=tuple(violations),
-        notes=(f"{len(acknowledged)} writes acknowledged, {len(lost)} lost",),
+        notes=(f"{len(acknowledged)} of {len(seen.writes)} writes acknowledged, {len(lost)} lost",),
     )
 
 
@@ -68,25 +69,50 @@ def _lost(seen: Observations, lost: list[Write], stored: dict[str, Journal]) -> 
         )
 
 
-def _misplaced(seen: Observations, stored: dict[str, Journal]) -> Iterator[Violation]:
-    """Entries that stand where they must not, twice, or that nobody sent."""
+def _wrong(seen: Observations, stored: dict[str, Journal]) -> Iterator[Violation]:
+    """Entries that stand where they must not, twice, out of order, or that nobody sent: by pod and kind of wrong."""
     sent = {write.entry: write for write in seen.writes}
-    places: dict[str, list[str]] = defaultdict(list)
+    found: dict[tuple[str, str], list[_Wrong]] = defaultdict(list)
+    for wrong in (*_misplaced(sent, stored), *_disordered(seen, stored)):
+        found[wrong.pod, wrong.why].append(wrong)
+    for (pod, why), wrongs in found.items():
+        writes = [each.write for each in wrongs if each.write]
+        yield Violation(
+            f"{pod} has {_some([each.what for each in wrongs])}{why}",
+            at=writes[0].ended_at if writes else stored[pod].at,
+            evidence={
+                "writes": [_row(seen, each) for each in writes[:SHOWN]],
+                "events": seen.events_about(pod),
+                "objects": seen.history_of("Pod", pod),
+            },
+        )
+
+
+@dataclass(frozen=True)
+class _Wrong:
+    """`what` of a pod's journal is wrong, and `why`, as they follow one another in a sentence."""
+
+    pod: str
+    what: str
+    why: str
+    write: Write | None
+
+
+def _misplaced(sent: dict[str, Write], stored: dict[str, Journal]) -> Iterator[_Wrong]:
+    seen_in: dict[str, str] = {}
     for pod, journal in sorted(stored.items()):
         for entry, times in Counter(journal.entries).items():
-            places[entry].append(pod)
+            write, first = sent.get(entry), seen_in.setdefault(entry, pod)
             if times > 1:
-                yield Violation(f"{pod} has {entry} {times} times", at=journal.at)
-    for entry, pods in places.items():
-        write = sent.get(entry)
-        if write is None:
-            yield Violation(f"{', '.join(pods)} has {entry}, which nobody sent", at=stored[pods[0]].at)
-        elif write.outcome == "refused":
-            what = f"{', '.join(pods)} has {entry}, which was refused"
-            yield Violation(what, at=write.ended_at, evidence={"writes": [_row(seen, write)]})
-        elif wrong := [pod for pod in pods if not _belongs(write, pod)] or pods[1:]:
-            what = f"{', '.join(wrong)} has {entry}, which belongs to {write.acknowledged_by or write.asked}"
-            yield Violation(what, at=write.ended_at, evidence={"writes": [_row(seen, write)]})
+                yield _Wrong(pod, entry, " more than once", write)
+            if write is None:
+                yield _Wrong(pod, entry, ", which nobody sent", None)
+            elif write.outcome == "refused":
+                yield _Wrong(pod, entry, ", which was refused", write)
+            elif not _belongs(write, pod):
+                yield _Wrong(pod, entry, f", which belongs to {write.acknowledged_by or write.asked}", write)
+            elif first != pod and _belongs(write, first):
+                yield _Wrong(pod, entry, f", which {first} has too", write)
 
 
 def _belongs(write: Write, pod: str) -> bool:
@@ -95,18 +121,18 @@ def _belongs(write: Write, pod: str) -> bool:
     return write.asked.startswith("service/") or pod == write.asked
 
 
-def _disordered(seen: Observations, stored: dict[str, Journal]) -> Iterator[Violation]:
+def _disordered(seen: Observations, stored: dict[str, Journal]) -> Iterator[_Wrong]:
     """A writer waits for each answer, so its acknowledged entries must stand in their order."""
-    for pod, journal in sorted(stored.items()):
-        place = {entry: number for number, entry in enumerate(journal.entries)}
-        newest: dict[str, Write] = {}
-        for write in seen.writes:
-            if write.acknowledged_by != pod or write.entry not in place:
-                continue
-            before = newest.get(write.asked)
-            if before is not None and place[before.entry] > place[write.entry]:
-                yield Violation(f"{pod} has {write.entry} before {before.entry}, which is older", at=write.ended_at)
-            newest[write.asked] = write
+    place = {(pod, entry): number for pod, each in stored.items() for number, entry in enumerate(each.entries)}
+    newest: dict[tuple[str, str], Write] = {}
+    for write in seen.writes:
+        pod = write.acknowledged_by
+        if (pod, write.entry) not in place:
+            continue
+        before = newest.get((pod, write.asked))
+        if before is not None and place[pod, before.entry] > place[pod, write.entry]:
+            yield _Wrong(pod, f"{write.entry} before {before.entry}", ", which is older", write)
+        newest[pod, write.asked] = write
 
 
 def _some(entries: list[str]) -> str:

@@ -20,4 +20,4 @@ def judge(seen: Observations) -> Verdict:
             )
         )
     promise = "no process, namespace or directory is left that belongs to no pod"
-    return Verdict("leftovers", promise, judged=len(seen.samples), violations=tuple(violations))
+    return Verdict("leftovers", promise, judged=seen.sweeps, violations=tuple(violations))

@@ -82,7 +82,7 @@ def judge(seen: Observations) -> Verdict:
     """Every OrderedReady set of the workload's namespace."""
     walk = _Walk(seen)
     for change in seen.changes:
-        if change.object["metadata"].get("namespace") == seen.namespace and change.at <= seen.removed_at:
+        if change.object["metadata"].get("namespace") == seen.namespace and change.at < seen.removed_at:
             walk.step(change)
     notes = (f"{walk.unseen} deeds fell into gaps of the watches and were not judged",) if walk.unseen else ()
     promise = "OrderedReady sets create, update and remove their pods one at a time, in order"
@@ -158,8 +158,8 @@ class _Walk:
         pod, state = change.object, found.states[-1]
         if change.type == "ADDED":
             return "create"
-        is_new_deletion = is_terminating(pod) and uid_of(pod) not in self._doomed
-        if change.type == "DELETED" or not is_new_deletion:
+        is_going = change.type == "DELETED" or is_terminating(pod)  # one of no machine, or with no grace, goes at once
+        if not is_going or uid_of(pod) in self._doomed:
             return None
         self._doomed.add(uid_of(pod))
         disrupted = condition(pod, "DisruptionTarget") is not None
@@ -189,8 +189,8 @@ class _Walk:
             at=change.at,
             evidence={
                 "others": others,
-                "events": self._seen.events_about(name),
-                "objects": self._seen.history_of("Pod", name, limit=3),
+                "events": self._seen.events_about(name, at=change.at),
+                "objects": self._seen.history_of("Pod", name, at=change.at, limit=5),
             },
         )
 

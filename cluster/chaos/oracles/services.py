@@ -32,12 +32,17 @@ def judge(seen: Observations) -> Verdict:
         if name in answers and answers[name].addresses != addresses
     ]
     at = seen.converged_at or seen.healed_at
-    evidence = {"objects": [_brief(obj) for obj in seen.final if obj["kind"] in ("EndpointSlice", "Pod")]}
+    names_of_pods = [name_of(pod) for pod in seen.final_of("Pod")]
+    evidence = {
+        "objects": [_brief(obj) for obj in seen.final if obj["kind"] in ("EndpointSlice", "Pod")],
+        "events": {name: seen.events_about(name) for name in names_of_pods},
+    }
     return Verdict(
         "services",
         "services and DNS show exactly the ready pods after convergence",
         judged=len(_services(seen.final)) + len(answers),
         violations=tuple(Violation(what, at, evidence=evidence) for what in (*slices, *names)),
+        notes=() if answers or not wanted else ("no pod asked the DNS",),
     )
 
 

@@ -46,5 +46,12 @@ class Verdict:
     def held(self) -> bool:
         return not self.broken
 
+    @property
+    def word(self) -> str:
+        """How it is told: held, broken N times, or that there was nothing to judge, which proves nothing."""
+        if self.broken:
+            return f"broken {len(self.broken)}×"
+        return "held" if self.judged else "nothing to judge"
+
 
 Oracle = Callable[[Observations], Verdict]

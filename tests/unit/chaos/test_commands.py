@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from petset.cluster import lock
+from petset.cluster.chaos.experiments import load_experiment
+from petset.cluster.chaos.run import Plan
+from petset.cluster.cli.chaos_run import replay_command
 from petset.cluster.cli.main import main
 from petset.cluster.settings import ClusterSettings
 
@@ -72,11 +76,29 @@ def test_experiments_or_all_of_them(stopped: ClusterSettings, arguments: tuple[s
     assert refused(*arguments).endswith("Error: give either experiments or --all")
 
 
+@pytest.mark.parametrize("arguments", [(), ("",), ("f1", "--all")], ids=["neither", "an empty id", "both"])
+def test_one_fault_is_healed_or_all_are(stopped: ClusterSettings, arguments: tuple[str, ...]) -> None:
+    result = chaos("heal", *arguments, "--cluster", "old")
+    assert result.exit_code == 2
+    assert "give either a fault's ID" in result.output
+
+
+def test_the_command_that_does_it_again_is_for_a_shell_and_exact(stopped: ClusterSettings, tmp_path: Path) -> None:
+    experiment, objects = load_experiment("pod-kill")
+    plan = Plan(experiment, objects, seed=7, duration_seconds=86399.125, network="loopback", namespace="x")
+    assert shlex.split(replay_command("my exp's.yaml", stopped, plan)) == [
+        "petset", "chaos", "run", "my exp's.yaml", "--seed", "7", "--duration", "86399.125", "--cluster", "old",
+    ]  # fmt: skip
+
+
 def test_several_are_counted(stopped: ClusterSettings) -> None:
     assert refused("no-such", "other").startswith("2 experiments: 2 not run")
 
 
-@pytest.mark.parametrize("option", ["--seed=-1", "--seed=x", "--duration=0", "--duration=long"])
+@pytest.mark.parametrize(
+    "option",
+    ["--seed=-1", "--seed=x", f"--seed={2**63}", "--duration=0", "--duration=long", "--duration=inf", "--duration=nan"],
+)
 def test_a_number_that_cannot_be_is_wrong_usage(stopped: ClusterSettings, option: str) -> None:
     result = chaos("run", "pod-kill", option, "--cluster", "old")
     assert result.exit_code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -58,6 +59,13 @@ async def test_a_lost_answer_never_costs_a_second_pod(then: ApiError | None) -> 
     server = Server(None, Unavailable("lost"), then)
     assert await done(server, deed="delete-pod", pod="web-0") == Done(deleted=("a",))
     assert [asked[0] for asked in server.asked] == ["get", "delete", "delete"]
+
+
+async def test_a_forced_deletion_that_may_have_happened_is_one() -> None:
+    done_at = asyncio.get_running_loop().time()
+    found = await done(Server(None, *[Unavailable("lost")] * 100), 3.0, deed="delete-pod", pod="web-0", force=True)
+    assert (found.forced, found.error) == (("a",), "lost")
+    assert asyncio.get_running_loop().time() - done_at <= 3.0
 
 
 @pytest.mark.parametrize(

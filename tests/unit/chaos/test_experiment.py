@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from petset.cluster.chaos import schedule
 from petset.cluster.chaos.experiment import ExperimentError, parse_experiment
 from petset.cluster.chaos.experiments import library_names, load_experiment
 from petset.cluster.chaos.schedule import Inventory, Item, Step, plan_steps
@@ -15,7 +16,7 @@ from petset.cluster.chaos.schedule import Inventory, Item, Step, plan_steps
 NODES = tuple(Item(f"node-{number}") for number in (1, 2, 3))
 PODS = tuple(Item(f"journal-{number}", {"app": "journal"}, f"data-journal-{number}") for number in range(3))
 CLAIMS = tuple(Item(pod.claim, {"app": "journal"}) for pod in PODS)
-INVENTORY = Inventory("ns", PODS, NODES, CLAIMS)
+INVENTORY = Inventory("ns", PODS, NODES, CLAIMS, (Item("journal"),))
 
 MINIMAL: dict[str, Any] = {
     "name": "mine",
@@ -48,8 +49,8 @@ def test_the_library_can_be_planned(name: str) -> None:
 
 def test_the_library_is_what_the_manual_lists() -> None:
     assert set(library_names()) == {
-        "pod-kill", "kubelet-crashes", "node-power-off", "partition-heal", "split-brain", "api-crash-update",
-        "controller-storm", "dns-outage", "slow-disk", "everything",
+        "pod-kill", "kubelet-crashes", "node-power-off", "rack-power-off", "partition-heal", "split-brain",
+        "api-crash-update", "controller-storm", "dns-outage", "slow-disk", "everything",
     }  # fmt: skip
 
 
@@ -100,6 +101,15 @@ def test_the_library_is_what_the_manual_lists() -> None:
             "for_seconds is [5, 2]", id="a range that ends before it begins",
         ),
         pytest.param({"random": {"every_seconds": 1, "choices": []}}, "random: choices is empty", id="no choices"),
+        pytest.param({"random": {"choices": []}}, "random: every_seconds is missing", id="missing number"),
+        pytest.param({"needs": {"nodes": 1.5}}, "needs: nodes is 1.5; a whole number is wanted", id="half a node"),
+        pytest.param({"method": step(fault={})}, "method 1: no `fault` is named", id="an empty fault"),
+        pytest.param(
+            {"method": step(deed={"deed": "delete-pod", "pod": "../services/journal"})},
+            "delete-pod: pod is '../services/journal'", id="a deed to what can have no name",
+        ),
+        pytest.param({"describes": "a\x1b[31m"}, "describes is 'a\\x1b[31m'; a line of text is wanted", id="an escape"),
+        pytest.param({"name": "a\nb"}, "name is 'a\\nb'; a line of text is wanted", id="two lines"),
     ],
 )  # fmt: skip
 def test_garbage_is_told_in_one_line(changes: dict[str, Any], message: str) -> None:
@@ -113,8 +123,13 @@ def test_garbage_is_told_in_one_line(changes: dict[str, Any], message: str) -> N
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: [", "is no YAML"), ("- 1", "it is no mapping"), ("", "it is no mapping")],
-    ids=["broken", "a list", "empty"],
+    [
+        pytest.param("a: [", "is no YAML", id="broken"),
+        pytest.param("name: 2026-13-01", "is no YAML: month must be", id="a date that cannot be"),
+        pytest.param("[" * 500, "is no YAML", id="hundreds of brackets"),
+        pytest.param("- 1", "it is no mapping", id="a list"),
+        pytest.param("", "it is no mapping", id="empty"),
+    ],
 )
 def test_a_file_that_is_no_experiment(text: str, message: str) -> None:
     with pytest.raises(ExperimentError, match=message):
@@ -133,6 +148,13 @@ def test_a_file_that_is_no_experiment(text: str, message: str) -> None:
                      "w.yaml: no Kubernetes objects", id="a workload that is no YAML"),
         pytest.param({"mine.yaml": yaml.safe_dump({**MINIMAL, "workload": "w.yaml"}), "w.yaml": "\xd9\xff"},
                      "w.yaml: no Kubernetes objects", id="a workload that is no text"),
+        pytest.param({"mine.yaml": yaml.safe_dump({**MINIMAL, "workload": "w.yaml"}), "w.yaml": "x: 2026-13-01"},
+                     "w.yaml: no Kubernetes objects: ValueError: month", id="a workload with an impossible date"),
+        pytest.param({"mine.yaml": yaml.safe_dump({**MINIMAL, "workload": "w.yaml"}), "w.yaml": "---\n"},
+                     "w.yaml: it is empty", id="a workload of nothing"),
+        pytest.param({"mine.yaml": yaml.safe_dump({**MINIMAL, "workload": "w.yaml"}),
+                      "w.yaml": "{kind: PersistentVolume, metadata: {name: disk}}"},
+                     "w.yaml: a PersistentVolume belongs to no namespace", id="what the removal would not remove"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_loaded(tmp_path: Path, files: dict[str, str], message: str) -> None:
@@ -140,6 +162,11 @@ def test_a_file_that_cannot_be_loaded(tmp_path: Path, files: dict[str, str], mes
         (tmp_path / name).write_text(text, encoding="latin-1")
     with pytest.raises(ExperimentError, match=message):
         load_experiment(str(tmp_path / "mine.yaml"))
+
+
+def test_a_name_that_no_file_can_have() -> None:
+    with pytest.raises(ExperimentError, match="cannot read xxx"):
+        load_experiment("x" * 5000)
 
 
 @pytest.mark.parametrize("name", ["everything", "pod-kill"])
@@ -169,6 +196,12 @@ def test_no_more_faults_last_at_a_time_than_allowed() -> None:
         assert sum(since <= at < until for since, until in spans) <= experiment.by_chance.at_most
 
 
+def test_what_lasts_until_the_end_counts_among_those_at_a_time() -> None:
+    choices = [{"fault": {"fault": "stop", "component": name}} for name in ("dns", "controller")]
+    experiment = parsed(method=None, random={"every_seconds": 1, "at_most": 1, "choices": choices})
+    assert len(plan_steps(experiment, INVENTORY, seed=1, duration_seconds=30)) == 1
+
+
 def test_each_takes_one_after_the_other_again_and_again() -> None:
     fault = {"fault": "kill", "component": "kubelet-$number"}
     experiment = parsed(method=[{"at_seconds": 2, "every_seconds": 5, "select": {"node": "each"}, "fault": fault}])
@@ -182,6 +215,14 @@ def test_a_fault_gets_the_workloads_namespace_and_its_pods_claim() -> None:
     method = step(select={"pod": "journal-1"}, fault={"fault": "fill-disk", "claim": "$claim"}, for_seconds=4)
     [only] = plan_steps(parsed(method=method), INVENTORY, seed=1, duration_seconds=30)
     assert only.mapping == {"fault": "fill-disk", "claim": "data-journal-1", "namespace": "ns", "for_seconds": 4}
+
+
+def test_a_pod_at_an_end_of_a_network_fault_is_the_workloads() -> None:
+    fault = {"fault": "cut", "from": "pod/$pod", "to": "pod/other/journal-1"}
+    [only] = plan_steps(
+        parsed(method=step(select={"pod": "journal-2"}, fault=fault)), INVENTORY, seed=1, duration_seconds=9
+    )
+    assert (only.mapping["from"], only.mapping["to"]) == ("pod/ns/journal-2", "pod/other/journal-1")
 
 
 def test_the_node_of_a_pod_is_filled_in_when_its_time_comes() -> None:
@@ -205,8 +246,16 @@ def test_the_node_of_a_pod_is_filled_in_when_its_time_comes() -> None:
         pytest.param({"select": {"pod": {"app": "other"}}, "fault": KILL_POD}, "no pod is app=other", id="labels"),
         pytest.param({"select": {"pod": "web-0"}, "fault": KILL_POD}, "no pod is web-0", id="selected name"),
         pytest.param({"deed": {"deed": "delete-pod", "pod": "web-0"}}, "there is no pod 'web-0'", id="deed"),
+        pytest.param({"deed": {"deed": "restart", "set": "web"}}, "there is no set 'web'; there are journal", id="set"),
+        pytest.param({"at_seconds": 30, "fault": {"fault": "kill", "component": "dns"}},
+                     "mine: nothing happens within 30 s, nothing is proved", id="a step after the end"),
+        pytest.param({"every_seconds": 0.1, "fault": {"fault": "kill", "component": "dns"}},
+                     "mine: more than 200 steps", id="too many steps"),
     ],
 )  # fmt: skip
-def test_what_is_not_there_is_said_before_anything_is_injected(fields: dict[str, Any], message: str) -> None:
+def test_what_is_not_there_is_said_before_anything_is_injected(
+    fields: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "MAX_STEPS", 200)
     with pytest.raises(ExperimentError, match=message):
         plan_steps(parsed(method=step(**fields)), INVENTORY, seed=1, duration_seconds=30)

@@ -65,6 +65,7 @@ def test_a_fault_survives_being_written_down(mapping: dict[str, Any]) -> None:
         pytest.param({"fault": "kill-pod", "pod": "a/b"}, "give a name of lower-case", id="a name that cannot be"),
         pytest.param({"fault": "kill-pod", "pod": "a", "signal": "BOOM"}, "give a signal: KILL", id="no such signal"),
         pytest.param({"fault": "kill-pod", "pod": "a", "signal": True}, "give a signal: KILL", id="true is no signal"),
+        pytest.param({"fault": "kill-pod", "pod": "a", "signal": "STOP"}, "freeze-pod stops it", id="nothing to heal"),
         pytest.param({"fault": "kill", "component": "scheduler"}, "give api-server, controller,", id="no component"),
         pytest.param({"fault": "power-off", "node": "kubelet-1"}, "give a node: node-1", id="no node"),
         pytest.param({"fault": "loss", "from": "dns", "to": "pod/a", "share": 1.5}, "from 0 to 1", id="share above 1"),
@@ -88,7 +89,7 @@ def test_a_bad_fault_is_named_in_one_line(mapping: object, said: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("value", ["TERM", "SIGTERM", "sigterm", 15], ids=str)
+@pytest.mark.parametrize("value", ["TERM", "SIGTERM", "sigterm", 15, "15"], ids=str)
 def test_a_signal_has_many_names_and_is_kept_by_one(value: object) -> None:
     assert parse({"fault": "kill-pod", "pod": "a", "signal": value})["signal"] == "TERM"
 
@@ -118,6 +119,7 @@ def test_faults_of_the_command_line(words: list[str], fault: dict[str, Any]) -> 
         pytest.param(["pod"], "'pod': give fields as NAME=VALUE", id="no value"),
         pytest.param(["pod=a", "pod=b"], "pod is given twice", id="twice"),
         pytest.param(["pod=a", "for_seconds=["], "no value", id="garbage"),
+        pytest.param(["pod=a", "for_seconds=2026-13-01"], "no value", id="a date that cannot be"),
     ],
 )
 def test_bad_words(words: list[str], said: str) -> None:

@@ -11,6 +11,7 @@ from petset.cluster.api.objects import Object
 from petset.cluster.chaos.observations import Change, Gap, NameAnswer, Observations, Sample
 from petset.cluster.chaos.oracles import claims, convergence, durability, identity, leftovers, ordering, services
 from petset.cluster.chaos.oracles.verdict import Verdict
+from petset.cluster.chaos.settled import unsettled_workload
 from tests.builders import EPOCH, claim, pod
 from tests.unit.chaos.seen import SET, change, injected, journal, member, observations, process, sample, write
 
@@ -49,12 +50,31 @@ def test_what_the_user_forced_is_waived_with_its_duration() -> None:
     assert waived.waived == "the user deleted the older pod by force"
 
 
+def test_each_second_process_is_accused_once_however_many_run() -> None:
+    crowd = [process("web-0", f"uid-{number}", "node-1", since=float(number)) for number in range(5)]
+    verdict = identity.judge(observations(samples=[sample(8, *crowd)]))
+    assert [violation.duration_seconds for violation in verdict.broken] == [7.0, 6.0, 5.0, 4.0]
+
+
 def test_a_force_of_the_newer_pod_waives_nothing() -> None:
     forced = injected(4, deed="delete-pod", forced=("b",))
     assert not identity.judge(observations(samples=[sample(8, OLD, NEW)], injected=[forced])).held
 
 
+def test_who_does_not_look_at_the_machines_has_proved_nothing() -> None:
+    up = change(0, member(0, ready=True), "ADDED")
+    [blind] = identity.judge(observations(up)).broken
+    assert blind.what == "no sample shows a process of web-0"
+    short = [change(50, member(0, ready=True), "ADDED"), change(59, member(0))]
+    assert identity.judge(observations(*short)).held, "a pod may come and go between two samples"
+    looked = identity.judge(observations(up, samples=[sample(9, OLD), sample(12, OLD), sample(55, OLD)]))
+    assert looked.held
+    assert looked.notes == ("the machines were not looked at for 43 s",)
+
+
 FOREIGN = {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-web-1"}}]}
+OWN = {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-web-0"}}]}
+NEIGHBOURS = {"volumes": [{"name": "more", "persistentVolumeClaim": {"claimName": "data-web-1"}}]}
 BOUND = claim("data-web-0", volume="pv-a")
 
 
@@ -67,6 +87,10 @@ BOUND = claim("data-web-0", volume="pv-a")
             ["web-0 mounts the claim data-web-1 as data, not its own, data-web-0"], id="another's claim",
         ),
         pytest.param([change(1, pod("stray", spec=FOREIGN), "ADDED")], [], id="nobody's pod may mount what it likes"),
+        pytest.param(
+            [change(1, member(0, spec={"volumes": [*OWN["volumes"], *NEIGHBOURS["volumes"]]}), "ADDED")],
+            ["web-0 mounts the claim data-web-1 of another identity as more"], id="its own claim and another's",
+        ),
         pytest.param(
             [change(1, BOUND), change(2, claim("data-web-0", volume="pv-b"))],
             ["the claim data-web-0 changed its volume from pv-a to pv-b"], id="another volume",
@@ -83,6 +107,11 @@ BOUND = claim("data-web-0", volume="pv-a")
 )  # fmt: skip
 def test_claims_are_never_shared_or_swapped(changes: list[Change], accused: list[str]) -> None:
     assert accusations(claims.judge(observations(change(0, SET, "ADDED"), *changes))) == accused
+
+
+def test_a_pod_that_is_seen_before_its_set_is_judged_too() -> None:
+    seen = observations(change(0, member(0, spec=FOREIGN), "ADDED"), change(1, SET, "ADDED"))
+    assert len(claims.judge(seen).broken) == 1
 
 
 @pytest.mark.parametrize(
@@ -120,17 +149,28 @@ def test_claims_are_never_shared_or_swapped(changes: list[Change], accused: list
             ["web-0 has service/web:1, which belongs to web-1"], id="stored in two places",
         ),
         pytest.param(
-            [write("web-0:1")], [journal("web-0", "web-0:1", "web-0:1")], ["web-0 has web-0:1 2 times"], id="doubled"
+            [write("web-0:1")], [journal("web-0", "web-0:1", "web-0:1")], ["web-0 has web-0:1 more than once"],
+            id="doubled",
         ),
         pytest.param(
             [write("web-0:1"), write("web-0:2")], [journal("web-0", "web-0:2", "web-0:1")],
             ["web-0 has web-0:2 before web-0:1, which is older"], id="out of order",
         ),
         pytest.param([], [journal("web-0", "hello")], ["web-0 has hello, which nobody sent"], id="nobody's entry"),
+        pytest.param(
+            [write("service/web:1", "unknown")], [journal("web-0", "service/web:1"), journal("web-1", "service/web:1")],
+            ["web-1 has service/web:1, which web-0 has too"], id="an unknown one, stored twice",
+        ),
+        pytest.param(
+            [write(f"web-0:{at}") for at in range(1, 4)], [journal("web-0", *(f"web-0:{at}" for at in "112233"))],
+            ["web-0 has web-0:1, web-0:2, web-0:3 more than once"], id="many of a kind are one accusation",
+        ),
     ],
 )  # fmt: skip
 def test_acknowledged_writes_are_readable(writes: Any, journals: Any, accused: list[str]) -> None:
-    assert accusations(durability.judge(observations(writes=writes, journals=journals))) == accused
+    verdict = durability.judge(observations(writes=writes, journals=journals))
+    assert accusations(verdict) == accused
+    assert all(violation.evidence for violation in verdict.broken)
 
 
 def ready(ordinal: int, revision: str = "web-old") -> Object:
@@ -195,12 +235,31 @@ DISRUPTED = {"type": "DisruptionTarget", "status": "True"}
         pytest.param(
             [change(at, ready(at), "ADDED") for at in range(5)] + [change(20, gone(4))], [], id="scale down from above"
         ),
+        pytest.param(
+            [change(at, ready(at), "ADDED") for at in range(5)] + [change(20, ready(3), "DELETED")],
+            ["web-3 was removed although a pod above it was still there"], id="scale down from below, without a grace",
+        ),
+        pytest.param(
+            [change(at, ready(at), "ADDED") for at in range(5)]
+            + [change(20, gone(4)), change(40, gone(4), "DELETED"), change(41, ready(3), "DELETED")],
+            [], id="a deletion is judged when it begins, not again when it ends",
+        ),
     ],
 )  # fmt: skip
 def test_ordered_ready(changes: list[Change], accused: list[str]) -> None:
     by_user = injected(0, deed="delete-pod", deleted=("user's",))
     seen = observations(change(0, SET, "ADDED"), *changes, injected=[by_user])
     assert accusations(ordering.judge(seen)) == accused
+
+
+def test_the_evidence_is_of_its_time() -> None:
+    before, after = change(3, member(0)), [change(at, ready(0)) for at in range(20, 60)]
+    seen = observations(
+        change(0, SET, "ADDED"), change(1, member(0), "ADDED"), change(2, member(1), "ADDED"), before, *after
+    )
+    [violation] = ordering.judge(seen).broken
+    assert [each["seconds"] for each in violation.evidence["objects"]] == [2.0]
+    assert [each["seconds"] for each in seen.history_of("Pod", "web-0", at=EPOCH + 2)] == [1.0, 3.0]
 
 
 LATE = [change(1, ready(0), "ADDED"), change(2, member(0)), change(40, member(1), "ADDED")]
@@ -294,8 +353,26 @@ def test_convergence_has_a_bound(fields: dict[str, Any], held: bool) -> None:
     assert convergence.judge(observations(**fields)).held is held
 
 
+@pytest.mark.parametrize(
+    ("strategy", "updated", "missing"),
+    [
+        pytest.param({"type": "RollingUpdate"}, 3, [], id="all are updated"),
+        pytest.param({"type": "RollingUpdate"}, 2, ["web has 2 of 3 replicas updated"], id="one is not"),
+        pytest.param({"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}, 1, [], id="those below a partition"),
+        pytest.param({"type": "OnDelete"}, 0, [], id="the user updates"),
+    ],
+)
+def test_a_set_is_whole_when_what_its_strategy_updates_is(
+    strategy: dict[str, Any], updated: int, missing: list[str]
+) -> None:
+    status = {"observedGeneration": SET["metadata"].get("generation"), "readyReplicas": 3, "updatedReplicas": updated}
+    stateful_set = {**SET, "spec": {**SET["spec"], "updateStrategy": strategy}, "status": status}
+    assert list(unsettled_workload([stateful_set, *map(ready, range(3))])) == missing
+
+
 def test_what_is_left_over_is_named() -> None:
-    assert leftovers.judge(observations()).held
+    assert leftovers.judge(observations()).word == "nothing to judge"
+    assert leftovers.judge(observations(sweeps=2)).word == "held"
     [violation] = leftovers.judge(observations(leftovers=["process 7 of default/web-0"])).broken
     assert "process 7 of default/web-0" in violation.what
 

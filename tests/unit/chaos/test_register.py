@@ -92,6 +92,28 @@ async def test_a_heal_that_fails_leaves_its_fault_active_and_does_not_keep_the_o
     assert site.states()["f2"] == "healed"
 
 
+async def test_a_heal_that_breaks_does_not_keep_the_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(reason: str) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(site.world.components["controller"], "thaw", broken)
+    for name in ("dns", "controller"):
+        await site.inject("freeze", component=name)
+    with pytest.raises(HealFailed, match=r"f2 \(freeze\): a bug"):
+        await site.register.heal_all()
+    assert site.states() == {"f1": "healed", "f2": "active"}
+
+
+async def test_a_fault_whose_time_is_over_is_healed_as_soon_as_that_can_be(site: Site) -> None:
+    entry = await site.inject("freeze", component="dns", for_seconds=10)
+    site.world.components["dns"].refuses.add("thaw")
+    await asyncio.sleep(15)
+    assert entry.state == "active"
+    site.world.components["dns"].refuses.clear()
+    await asyncio.sleep(module.RETRY_SECONDS)
+    assert entry.state == "healed"
+
+
 async def test_there_is_a_bound_and_a_memory(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_ACTIVE", 2)
     monkeypatch.setattr(module, "MAX_KEPT", 1)
@@ -108,7 +130,8 @@ async def test_there_is_a_bound_and_a_memory(site: Site, monkeypatch: pytest.Mon
     ("fault", "error", "said"),
     [
         pytest.param({"fault": "kill", "component": "kubelet-9"}, NoSuchTarget, "no kubelet-9; it has", id="component"),
-        pytest.param({"fault": "kill", "component": "ray"}, CannotHere, "one Ray node", id="ray"),
+        pytest.param({"fault": "stop", "component": "ray-node-1"}, CannotHere, "is the cluster itself", id="the first"),
+        pytest.param({"fault": "kill", "component": "ray-node-3"}, NoSuchTarget, "no ray-node-3; it", id="Ray node"),
         pytest.param({"fault": "power-off", "node": "node-9"}, NoSuchTarget, "has no node-9", id="node"),
         pytest.param({"fault": "kill-pod", "pod": "nobody"}, NoSuchTarget, "default/nobody is not on any", id="pod"),
         pytest.param(
@@ -150,6 +173,27 @@ async def test_power_off_takes_the_kubelet_first_and_the_cable_and_power_on_goes
         ("kubelet-2", "hold down", "f1"), ("node-2", "hold down", "f1"), ("network", "cut_node", "2"),
         ("network", "heal_node", "2"), ("node-2", "let up", "f1"), ("kubelet-2", "let up", "f1"),
     ]  # fmt: skip
+
+
+async def test_a_ray_node_takes_the_power_of_all_its_machines(site: Site) -> None:
+    await site.inject("stop", component="ray-node-2")
+    await site.register.heal("f1")
+    assert site.world.said == [
+        ("ray-node-2", "hold down", "f1"), ("network", "cut_node", "1"), ("network", "cut_node", "2"),
+        ("network", "heal_node", "2"), ("network", "heal_node", "1"), ("ray-node-2", "let up", "f1"),
+    ]  # fmt: skip
+
+
+async def test_a_ray_node_that_keeps_its_power_keeps_its_cables(site: Site) -> None:
+    await site.inject("kill", component="ray-node-2")
+    await site.inject("freeze", component="ray-node-2")
+    assert site.world.said == [("ray-node-2", "kill"), ("ray-node-2", "freeze", "f2")]
+
+
+async def test_a_cluster_of_one_ray_node_says_how_to_get_another(site: Site) -> None:
+    del site.world.components["ray-node-2"]
+    with pytest.raises(CannotHere, match="petset up --ray-nodes 2"):
+        await site.inject("kill", component="ray-node-2")
 
 
 async def test_a_power_off_that_fails_half_way_is_undone(site: Site) -> None:
@@ -235,6 +279,31 @@ async def test_a_machine_that_refuses_a_disk_fault_says_why_and_none_keeps_it(si
         await site.inject("fill-disk", claim="data-pet-0")
     assert [each[0] for each in site.world.said if each[1] == "recall"] == ["node-1", "node-2"]
     assert site.states() == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "asked"),
+    [
+        pytest.param({"fault": "fill-disk", "claim": "data-pet-0"}, ["node-1", "node-2"], id="disks, on every machine"),
+        pytest.param({"fault": "skew-clock", "node": "node-2", "seconds": 5}, ["kubelet-2"], id="a clock"),
+        pytest.param({"fault": "duplicate-watch", "controller": "kubelet-2"}, ["kubelet-2"], id="watches"),
+    ],
+)
+async def test_an_order_without_an_answer_is_taken_back_where_it_may_have_arrived(
+    site: Site, fault: dict[str, Any], asked: list[str]
+) -> None:
+    site.world.components[asked[-1]].refuses.add("order")
+    with pytest.raises(CannotHere, match="is not up"):
+        await site.register.inject(parse_fault(fault))
+    assert [each[0] for each in site.world.said if each[1] == "recall"] == asked
+
+
+async def test_a_disk_is_healed_on_every_machine_that_answers(site: Site) -> None:
+    await site.inject("fill-disk", claim="data-pet-0")
+    site.world.components["node-1"].refuses.add("recall")
+    with pytest.raises(HealFailed, match="node-1 is not up"):
+        await site.register.heal("f1")
+    assert site.world.said[-1][:2] == ("node-2", "recall")
 
 
 async def test_of_two_pods_of_one_name_the_newer_is_meant_unless_a_node_is_named(site: Site) -> None:

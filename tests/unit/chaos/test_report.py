@@ -32,13 +32,34 @@ def probes(target: str, answers: str) -> list[Probe]:
     ("answers", "share", "longest"),
     [
         pytest.param("....", 1.0, 0.0, id="always"),
-        pytest.param("..xx..x.", 0.625, 2.0, id="the longest of two outages"),
-        pytest.param("..xx", 0.5, 1.0, id="an outage that does not end"),
+        pytest.param("..xx..x.", 4.1 / 7.1, 2.1, id="the longest of two outages"),
+        pytest.param("..xx", 2 / 3.1, 1.1, id="an outage that does not end"),
+        pytest.param("x", 0.0, 0.1, id="never"),
+        pytest.param(".", 1.0, 0.0, id="once"),
     ],
 )
 def test_availability(answers: str, share: float, longest: float) -> None:
     [found] = availability(observations(probes=probes("web-0", answers)))
-    assert (found.share, found.longest_outage_seconds) == (share, longest)
+    assert (found.share, found.longest_outage_seconds) == pytest.approx((share, longest))
+
+
+def test_a_probe_that_hangs_stands_for_the_time_in_which_no_other_was_sent() -> None:
+    quick = [Probe(EPOCH + number / 4, "web-0", True, 0.01) for number in range(40)]
+    hanging = [Probe(EPOCH + 10 + number, "web-0", False, 1.0) for number in range(10)]
+    [found] = availability(observations(probes=[*quick, *hanging]))
+    assert (found.share, found.probes, found.answered) == (pytest.approx(0.5), 50, 40)
+
+
+def test_the_workloads_removal_is_no_trouble_and_no_outage() -> None:
+    up = member(0, ready=True)
+    seen = observations(
+        change(0, up, "ADDED"), change(71, up, "DELETED"), removed_at=EPOCH + 70, samples=[sample(90)],
+        injected=[injected(10, fault="kill", component="dns")],
+    )  # fmt: skip
+    [reaction] = reactions(seen)
+    assert (reaction.detected_seconds, reaction.recovered_seconds) == (None, 0.0)
+    [(_, spans)] = pod_lanes(seen)
+    assert [span.state for span in spans] == ["ready"]
 
 
 @pytest.mark.parametrize(
@@ -155,6 +176,22 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
     assert picture is not None
     lanes = [each.text for each in ElementTree.fromstring(picture[0]).iter("text")]
     assert {"web-0", "silent: web-0"} <= {(lane or "").strip() for lane in lanes}
+
+
+def test_hostile_names_are_shown_as_they_are_and_spoil_nothing(tmp_path: Path) -> None:
+    hostile = "</pre><script>alert(1)</script>\udcff"
+    lost = "\ud800" + "x" * 30_000
+    seen = observations(
+        change(0, SET, "ADDED"), leftovers=[hostile, lost], injected=[injected(1, fault="cut", to=hostile)]
+    )
+    document, page = write_report(outcome(seen), tmp_path, cluster=hostile, replay=hostile)
+    assert json.loads(document.read_bytes())["cluster"] == hostile
+    text = page.read_bytes().decode()
+    reader = _Page()
+    reader.feed(text)
+    assert reader.open == []
+    assert "<script" not in text
+    assert "… the rest is in report.json" in text
 
 
 @pytest.mark.parametrize("seed", range(5))

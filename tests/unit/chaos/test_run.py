@@ -6,7 +6,7 @@ The cluster is real (in virtual time), the gate a small double that keeps what w
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,52 +16,10 @@ from petset.cluster.chaos.experiments import load_experiment
 from petset.cluster.chaos.gate import GateError
 from petset.cluster.chaos.run import CannotRun, Plan, Run, Skipped
 from petset.cluster.clock import LoopClock
-from petset.cluster.errors import Unavailable
 from tests.local import Local, local_cluster
+from tests.unit.chaos.doubles import Client, Gate
 
 pytestmark = pytest.mark.looptime
-
-
-@dataclass
-class Gate:
-    """Answers like an idle cluster's gate."""
-
-    active: list[dict[str, Any]] = field(default_factory=list)
-    injected: list[Any] = field(default_factory=list)
-    refusal: GateError | None = None
-    healed: int = 0
-
-    async def faults(self) -> list[dict[str, Any]]:
-        if self.refusal:
-            raise self.refusal
-        return self.active
-
-    async def processes(self) -> list[dict[str, Any]]:
-        return []
-
-    async def leftovers(self) -> dict[str, list[Any]]:
-        return {}
-
-    async def inject(self, fault: Any) -> dict[str, Any]:
-        self.injected.append(fault)
-        return {"id": "f1", "injected_at": "2026-01-01T00:00:00Z"}
-
-    async def heal_all(self) -> list[dict[str, Any]]:
-        self.healed += 1
-        return []
-
-
-class Client:
-    """The cluster's client; nobody answers behind the proxies."""
-
-    def __init__(self, local: Local) -> None:
-        self._client = local.client
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    async def request_raw(self, method: str, path: str, *, body: bytes | None = None) -> bytes:
-        raise Unavailable(f"{method} {path}: nobody is there")
 
 
 def run(local: Local, gate: Gate, name: str = "pod-kill", **changes: Any) -> Run:
@@ -112,6 +70,7 @@ async def test_a_gate_that_does_not_answer() -> None:
             "partition-heal", {"needs": Needs()}, "needs a cluster on the network", id="network of its faults"
         ),
         pytest.param("pod-kill", {"needs": Needs(nodes=3)}, "it needs 3 nodes, this cluster has 2", id="nodes"),
+        pytest.param("rack-power-off", {}, "it needs 2 Ray nodes .*, this cluster has 1", id="Ray nodes"),
     ],
 )
 async def test_what_the_cluster_lacks_is_a_reason_to_skip(name: str, changes: dict[str, Any], reason: str) -> None:

@@ -114,6 +114,18 @@ async def test_a_forgotten_history_is_a_gap_and_the_difference_is_told() -> None
     assert gap.since <= lost_at < gap.to
 
 
+async def test_a_history_that_is_gone_before_the_first_watch_hides_nothing_older_than_the_list() -> None:
+    async with local_cluster(1) as local:
+        client, clock, seen = Breakable(local.client), LoopClock(), Observations("default", 0.0, 1.0)
+        client.is_forgetful = True
+        began_at = clock.now()
+        task = asyncio.create_task(Follower("ConfigMap", client, clock, seen).run())
+        await asyncio.sleep(1)
+        task.cancel()
+    [gap] = seen.gaps
+    assert gap.since >= began_at
+
+
 async def test_a_gate_that_does_not_answer_leaves_a_sample_out() -> None:
     seen, answers = Observations("default", 0.0, 1.0), [[], GateError("frozen"), []]
     row = {"pid": 7, "namespace": "default", "pod": "web-0", "uid": "a", "node": "node-1", "container": "main"}
