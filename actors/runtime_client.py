@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
 from petset.actors.stream_gate import StreamTicket, fetch_stream
 from petset.cluster.api.cri import (
@@ -34,12 +33,16 @@ from petset.cluster.errors import ApiError, Unavailable
 class RemoteMachines:
     """All machines of the cluster, as the storage reaches them (`Machines` of node/attacher.py).
 
-    A machine that is not there has no processes: the kernel ended them with it.
+    A machine that is not there has no processes: the kernel ended them with it. One that Ray cannot reach for the
+    moment lives on, and so do its processes.
     """
 
     async def revoke_disk(self, node: str, disk: str) -> None:
-        with suppress(Unavailable):
+        try:
             await RemoteRuntime(node).revoke_disk(disk)
+        except Unavailable as error:
+            if isinstance(error.__cause__, ActorUnavailableError):
+                raise
 
 
 class RemoteRuntime:

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import hashlib
 
-from petset.cluster.api.objects import Object, name_of, namespace_of
+from petset.cluster.api.objects import Object, annotations_of, name_of, namespace_of
 from petset.cluster.api.volumes import claim_names
 
 CSI_PREFIX = "kubernetes.io/csi/"
+DISK_HANDLE = "petset.dev/disk-handle"
+"""On a VolumeAttachment: its disk's handle, by which it is taken away even when the PersistentVolume is gone."""
 _SHARED_MODES = frozenset({"ReadWriteMany", "ReadOnlyMany"})
 _ENDED = ("Succeeded", "Failed")
 
@@ -57,6 +59,11 @@ def attachment_name(volume: Object, node: str) -> str:
 def attached_volume(attachment: Object) -> str:
     """The name of the PersistentVolume that a VolumeAttachment is about."""
     return str(attachment["spec"]["source"].get("persistentVolumeName", ""))
+
+
+def attached_disk(attachment: Object) -> str:
+    """The handle of the disk that a VolumeAttachment is about; provisioned volumes are called like their disks."""
+    return annotations_of(attachment).get(DISK_HANDLE) or attached_volume(attachment)
 
 
 def attacher_finalizer(driver: str) -> str:

@@ -10,7 +10,16 @@ from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from petset.cluster.api.objects import Object, annotations_of, is_terminating, labels_of, name_of, namespace_of, uid_of
+from petset.cluster.api.objects import (
+    Object,
+    annotations_of,
+    controller_of,
+    is_terminating,
+    labels_of,
+    name_of,
+    namespace_of,
+    uid_of,
+)
 from petset.cluster.api.quantities import amount
 from petset.cluster.api.selectors import forgiving_selector_of, node_selector_matches
 
@@ -104,6 +113,21 @@ def claim_names(pod: Object) -> list[str]:
         elif "ephemeral" in volume:
             names.append(f"{name_of(pod)}-{volume['name']}")
     return list(dict.fromkeys(names))
+
+
+def ephemeral_claims(pod: Object) -> dict[str, Object]:
+    """The volumes of a pod that get a claim made for it, by that claim's name."""
+    volumes = pod["spec"].get("volumes") or ()
+    return {f"{name_of(pod)}-{each['name']}": each for each in volumes if each.get("ephemeral") is not None}
+
+
+def not_made_for(claim: Object, pod: Object) -> str:
+    """Why a claim is not that of the pod's ephemeral volume; "" when it is (VolumeIsForPod)."""
+    owner = controller_of(claim)
+    if owner is not None and owner.get("uid") == uid_of(pod):
+        return ""
+    whole = f"PVC {namespace_of(claim)}/{name_of(claim)} was not created for pod {namespace_of(pod)}/{name_of(pod)}"
+    return f"{whole} (pod is not owner)"
 
 
 def requested(claim: Object) -> Fraction:

@@ -17,6 +17,7 @@ from petset.cluster.controllers import (
     disruption,
     endpoint_mirroring,
     endpoints,
+    ephemeral_volumes,
     event_expiry,
     garbage,
     load_balancers,
@@ -31,6 +32,7 @@ from petset.cluster.network.addresses import AddressPlan
 from petset.cluster.node.attacher import Attacher, Machines
 from petset.cluster.node.disk_driver import DiskDriver
 from petset.cluster.node.disk_usage import DiskUsage
+from petset.cluster.node.fencing import Fences
 from petset.cluster.scheduler import controller as scheduler
 from petset.cluster.settings import ClusterSettings
 
@@ -57,6 +59,7 @@ def all_controllers(
         endpoint_mirroring.CONTROLLER,
         load_balancers.load_balancer_controller(addresses.services),
         *volumes.volume_controllers(local_disks=local_disks),
+        ephemeral_volumes.CONTROLLER,
         attach_detach.attach_detach_controller(fences=fences, time_scale=time_scale),
         *nodes.node_controllers(nodes.NodeTimes(started_at=started_at).at_scale(time_scale)),
         *namespaces.namespace_controllers(BUILT_IN + custom, root_ca),
@@ -105,3 +108,5 @@ async def run_controllers(
         if settings.fence:
             attacher = Attacher(client, machines or NoMachines(), settings.folder.volumes)
             tasks.create_task(attacher.run(), name="attacher")
+        else:
+            Fences(settings.folder.volumes).forget()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from petset.cluster import lock
 from petset.cluster.cli.reader import ApiReader, NoAnswer
+from petset.cluster.node.trees import remove_tree
 from petset.cluster.pki import ca_certificate
 from petset.cluster.settings import ClusterFolder, ClusterSettings, SettingsError
 
@@ -36,6 +36,8 @@ class Overview:
     version: str
     age_seconds: float
     time_scale: float = 1.0
+    ray_nodes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Further Ray nodes, and which nodes they hold."""
 
 
 def existing_cluster(home: Path, name: str) -> ClusterFolder:
@@ -80,7 +82,10 @@ def overview(folder: ClusterFolder, now_seconds: float) -> Overview:
         except NoAnswer:
             pass  # on its way up or down
     age_seconds = now_seconds - _born(folder)
-    return Overview(settings.name, status, nodes, settings.port, version, age_seconds, settings.time_scale)
+    return Overview(
+        settings.name, status, nodes, settings.port, version, age_seconds,
+        settings.time_scale, settings.nodes_on_ray_nodes,
+    )  # fmt: skip
 
 
 def stop(folder: ClusterFolder, note: Callable[[str], None]) -> bool:
@@ -108,7 +113,7 @@ def purge(folder: ClusterFolder) -> None:
     try:
         with suppress(ClusterError):  # of a cluster whose settings are damaged, nobody knows the run folder
             read_settings(folder).remove_run_folder()
-        shutil.rmtree(folder.root)
+        remove_tree(folder.root)
     except OSError as error:
         raise ClusterError(f"cannot remove {folder.root}: {error}") from error
     finally:

@@ -20,6 +20,10 @@ whoever holds it (node/attacher.py), and only then is the disk attached elsewher
 A pod whose claims are being bound has its node promised (`status.nominatedNodeName`): its disks are attached there
 while the scheduler finishes. Kubernetes waits for the binding.
 
+VolumeAttachments outlive what they are about: one whose volume is gone is released like any other, and what users
+deleted is made anew, or no longer reported to the kubelet. `--fence` may come and go with `petset up`: attachments get
+the finalizer, or lose it.
+
 One key per PersistentVolume. The six minutes count from an annotation, so that a restart does not forget them. Rules
 and texts: pkg/controller/volume/attachdetach (reconciler.go, operation_generator.go) and the external attacher, whose
 part is done here too. Left out: CSIDriver.attachRequired, limits of volumes per node.
@@ -32,6 +36,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from petset.cluster.api.attachments import (
+    DISK_HANDLE,
+    attached_disk,
     attached_volume,
     attacher_finalizer,
     attachment_name,
@@ -58,7 +64,8 @@ from petset.cluster.api.times import format_time, parse_time
 from petset.cluster.api.volumes import claim_names, is_bound
 from petset.cluster.control.controller import Controller
 from petset.cluster.control.snapshot import Key, Snapshot
-from petset.cluster.control.writes import NOTHING, Create, Delete, Outcome, Patch, Record, Write
+from petset.cluster.control.writes import NOTHING, Create, Delete, Outcome, Patch, Record, Update, Write
+from petset.cluster.controllers.edits import finalizers_of, without_finalizer
 
 MAX_WAIT_FOR_UNMOUNT_SECONDS = 360.0
 DETACH_REQUESTED_AT = "petset.dev/detach-requested-at"
@@ -70,10 +77,14 @@ def plan_volume(
 ) -> Outcome:
     """Attach and detach one PersistentVolume."""
     volume = snapshot.get("PersistentVolume", *key)
-    if volume is None or not needs_attachment(volume):
-        return NOTHING
     attachments = [each for each in snapshot.objects("VolumeAttachment") if attached_volume(each) == key[1]]
+    if volume is None or not needs_attachment(volume):
+        if not attachments or not key[1]:
+            return NOTHING
+        volume = _volume_that_was(attachments[0])
     draft = _Draft(volume, attachments, snapshot, now, fences=fences, wait_seconds=wait_seconds)
+    if draft.correct_reports():
+        return Outcome(tuple(draft.writes), again_at=now)
     for attachment in attachments:
         draft.look_at(attachment)
     for node in sorted(draft.users):
@@ -110,16 +121,24 @@ class _Draft:
         self.writes: list[Write] = []
         self.again_at: float | None = None
 
+    def correct_reports(self) -> bool:
+        """Take the volume off nodes that have no attachment: a kubelet would trust the report, and mount."""
+        unique = unique_name(self.volume)
+        for node in self.snapshot.objects("Node"):
+            if name_of(node) not in self.holders and unique in volumes_attached(node):
+                self._unreport(node)
+        return bool(self.writes)
+
     def look_at(self, attachment: Object) -> None:
         node = attachment["spec"]["nodeName"]
-        if is_terminating(attachment):
-            return  # Its finalizer goes when the disk has been taken away.
+        if self._settle_finalizer(attachment) or is_terminating(attachment):
+            return
         if node in self.users:
             self._confirm(attachment, node)
             return
         release = self._may_release(attachment, node)
         if release.again_at is not None:
-            self.again_at = release.again_at
+            self.again_at = min(release.again_at, self.again_at or release.again_at)
         if release.remember:
             body = {"metadata": {"annotations": {DETACH_REQUESTED_AT: format_time(self.now)}}}
             self.writes.append(Patch("VolumeAttachment", "", name_of(attachment), body, uid=uid_of(attachment)))
@@ -129,7 +148,12 @@ class _Draft:
     def attach(self, node: str) -> None:
         """A volume that must be attached to a node that its pods are on."""
         pods = self.users[node]
-        if node in self.holders or is_terminating(self.volume) or self.snapshot.get("Node", "", node) is None:
+        if node in self.holders or self.snapshot.get("Node", "", node) is None:
+            return
+        if is_terminating(self.volume):  # as the external attacher refuses: its data may be on the way out
+            name = name_of(self.volume)
+            text = f'AttachVolume.Attach failed for volume "{name}" : PersistentVolume "{name}" is marked for deletion'
+            self.writes += [Record(pod, "Warning", "FailedAttachVolume", text) for pod in pods]
             return
         if self.holders and is_exclusive(self.volume):
             self.writes += [self._refusal(pod) for pod in pods]
@@ -139,6 +163,19 @@ class _Draft:
         self.writes.append(Create(made, exists_ok=True))
         if not self.fences:
             self._mark_attached(name_of(made), node)
+
+    def _settle_finalizer(self, attachment: Object) -> bool:
+        """Whether the attachment was made under the other choice of `fences`, and must first be brought in line."""
+        finalizer = attacher_finalizer(attachment["spec"]["attacher"])
+        has_it = finalizer in finalizers_of(attachment)
+        if has_it == self.fences or (self.fences and is_terminating(attachment)):
+            return False
+        if has_it:  # nobody takes disks away any more: nobody else would drop it
+            self.writes.append(without_finalizer(attachment, finalizer))
+        else:
+            wanted = [*finalizers_of(attachment), finalizer]
+            self.writes.append(Update({**attachment, "metadata": {**attachment["metadata"], "finalizers": wanted}}))
+        return True
 
     def _confirm(self, attachment: Object, node: str) -> None:
         """What a crash, or a user, left undone; a pod came back while its volume waited to be detached."""
@@ -184,13 +221,16 @@ class _Draft:
         due = parse_time(asked_at) + self.wait_seconds
         return _Release(now=True, forced=True) if self.now >= due else _Release(now=False, again_at=due)
 
+    def _unreport(self, node: Object) -> None:
+        left = _listed({*volumes_attached(node)} - {unique_name(self.volume)})
+        guard = {"resourceVersion": node["metadata"]["resourceVersion"]}
+        body = {"metadata": guard, "status": {"volumesAttached": left or None}}
+        self.writes.append(Patch("Node", "", name_of(node), body, uid=uid_of(node), subresource="status"))
+
     def _detach(self, attachment: Object, node_name: str, *, forced: bool) -> None:
-        unique, node = unique_name(self.volume), self.snapshot.get("Node", "", node_name)
-        if node is not None and unique in volumes_attached(node):
-            left = _listed({*volumes_attached(node)} - {unique})
-            guard = {"resourceVersion": node["metadata"]["resourceVersion"]}
-            body = {"metadata": guard, "status": {"volumesAttached": left or None}}
-            self.writes.append(Patch("Node", "", node_name, body, uid=uid_of(node), subresource="status"))
+        node = self.snapshot.get("Node", "", node_name)
+        if node is not None and unique_name(self.volume) in volumes_attached(node):
+            self._unreport(node)
         said = None
         if forced and not self.fences:
             text = (
@@ -199,7 +239,7 @@ class _Draft:
             )
             said = Record(self.volume, "Warning", "ForcedDetach", text)
         self.writes.append(Delete("VolumeAttachment", "", name_of(attachment), uid=uid_of(attachment), said=said))
-        if not attachment["metadata"].get("finalizers"):
+        if not finalizers_of(attachment):
             self.holders.discard(node_name)
 
     def _refusal(self, pod: Object) -> Record:
@@ -226,11 +266,18 @@ def _users(volume: Object, snapshot: Snapshot) -> dict[str, list[Object]]:
     return found
 
 
+def _volume_that_was(attachment: Object) -> Object:
+    """As much of a PersistentVolume that is gone as its attachments need to be released."""
+    disk = {"driver": attachment["spec"]["attacher"], "volumeHandle": attached_disk(attachment)}
+    meta = {"name": attached_volume(attachment)}
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": meta, "spec": {"csi": disk}}
+
+
 def _attachment(volume: Object, node: str, *, fences: bool) -> Object:
-    driver = volume["spec"]["csi"]["driver"]
+    driver, handle = volume["spec"]["csi"]["driver"], volume["spec"]["csi"]["volumeHandle"]
     metadata: Object = {
         "name": attachment_name(volume, node),
-        "annotations": {"csi.alpha.kubernetes.io/node-id": node},
+        "annotations": {"csi.alpha.kubernetes.io/node-id": node, DISK_HANDLE: handle},
     }
     if fences:
         metadata["finalizers"] = [attacher_finalizer(driver)]
@@ -285,7 +332,8 @@ def _of_attachment(attachment: Object, snapshot: Snapshot) -> Iterable[Key]:
 
 def _of_node(node: Object, snapshot: Snapshot) -> Iterable[Key]:
     """What is attached and in use on a healthy node is as it should be: nodes are written often."""
-    settled = set(volumes_in_use(node)) & set(volumes_attached(node)) if _is_healthy(node) else set()
+    is_there = snapshot.get("Node", "", name_of(node)) is not None
+    settled = set(volumes_in_use(node)) & set(volumes_attached(node)) if is_there and _is_healthy(node) else set()
     for attachment in snapshot.objects("VolumeAttachment"):
         if attachment["spec"]["nodeName"] != name_of(node):
             continue

@@ -8,16 +8,19 @@
                                               └──────▶ Failed, when the policy cannot be carried out
 
 Released is never matched again: the claimRef keeps the uid of the claim that is gone, so that a new claim of the
-same name does not get the old data. Before a volume is released the server itself is asked whether the claim is
-really gone: data may hang on it.
+same name does not get the old data. Before a volume is released, deleted or emptied the server itself is asked whether
+the claim is really gone: data may hang on it, and a claim that an administrator gave a Released volume to may be newer
+than this cache.
 
 Recycling a hostPath volume runs a pod `recycler-for-<volume>` that empties the folder, as Kubernetes does. Deleting
-needs somebody who can remove the storage: provisioned disks and hostPaths below /tmp have one here, others fail as
-they do there. Rules and texts: statefulset.md 4.3 (pv_controller.go syncVolume and reclaimVolume).
+needs somebody who can remove the storage: provisioned disks have one (node/disk_driver.py). Of a hostPath below /tmp
+the object alone is deleted and the folder stays, as on every cluster whose controller manager has a /tmp of its own.
+Others fail as they do there. Rules and texts: statefulset.md 4.3 (pv_controller.go syncVolume and reclaimVolume).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import partial
 
@@ -44,8 +47,11 @@ def plan_volume(key: Key, snapshot: Snapshot, now: float, *, recycler_image: str
         return Outcome(_remove_recycler(key[1], snapshot))
     reference = volume["spec"].get("claimRef")
     if not reference or not reference.get("uid"):
-        return Outcome((*_phase_writes(volume, "Available"), *_remove_recycler(key[1], snapshot)))
-    claim = snapshot.get("PersistentVolumeClaim", reference.get("namespace", ""), reference["name"])
+        if _recycler_of(key[1], snapshot):
+            # It may still empty the folder: nobody gets the volume before it is gone.
+            return Outcome(_remove_recycler(key[1], snapshot))
+        return Outcome(_phase_writes(volume, "Available"))
+    claim = snapshot.get("PersistentVolumeClaim", reference.get("namespace", ""), reference.get("name", ""))
     if claim is None or uid_of(claim) != reference["uid"]:
         return Outcome(_released(volume, snapshot, recycler_image))
     bound_to = claim["spec"].get("volumeName")
@@ -92,27 +98,30 @@ def _policy(volume: Object) -> str:
 
 def _released(volume: Object, snapshot: Snapshot, recycler_image: str) -> tuple[Write, ...]:
     """The claim is gone (or another one has its name)."""
-    reference = volume["spec"]["claimRef"]
     if _phase(volume) not in ("Released", "Failed"):
-        gone = ConfirmNone(
-            "PersistentVolumeClaim", reference.get("namespace", ""), reference["name"], HasUid(reference["uid"])
-        )
-        return (gone, *_phase_writes(volume, "Released"))
+        return _once_gone(volume, _phase_writes(volume, "Released"))
     policy = _policy(volume)
     if policy == "Retain":
         return ()
     if policy == "Delete":
-        return _delete(volume)
+        return _once_gone(volume, _delete(volume))
     if policy == "Recycle":
-        return _recycle(volume, snapshot, recycler_image)
+        return _once_gone(volume, _recycle(volume, snapshot, recycler_image))
     return _fail(volume, "VolumeUnknownReclaimPolicy", "Volume has unrecognized PersistentVolumeReclaimPolicy")
+
+
+def _once_gone(volume: Object, writes: tuple[Write, ...]) -> tuple[Write, ...]:
+    """The writes, if the server has no claim of the uid that the volume was bound to."""
+    reference = volume["spec"]["claimRef"]
+    namespace, name, uid = (reference.get(field, "") for field in ("namespace", "name", "uid"))
+    return (ConfirmNone("PersistentVolumeClaim", namespace, name, HasUid(uid)), *writes) if writes else ()
 
 
 def _delete(volume: Object) -> tuple[Write, ...]:
     if is_terminating(volume):
         return ()
     path = (volume["spec"].get("hostPath") or {}).get("path")
-    if path is not None and not path.startswith("/tmp/"):
+    if path is not None and not re.search("/tmp/.+", path):
         return _fail(
             volume, "VolumeFailedDelete", f"host_path deleter only supports /tmp/.+ but received provided {path}"
         )
@@ -145,9 +154,15 @@ def _recycle(volume: Object, snapshot: Snapshot, image: str) -> tuple[Write, ...
     return ()
 
 
-def _remove_recycler(volume_name: str, snapshot: Snapshot) -> tuple[Write, ...]:
+def _recycler_of(volume_name: str, snapshot: Snapshot) -> Object | None:
+    """The pod that empties the volume; another one that happens to have its name is none."""
     pod = snapshot.get("Pod", RECYCLER_NAMESPACE, RECYCLER_PREFIX + volume_name)
-    if pod is None or RECYCLED_CLAIM not in annotations_of(pod) or is_terminating(pod):
+    return pod if pod is not None and RECYCLED_CLAIM in annotations_of(pod) else None
+
+
+def _remove_recycler(volume_name: str, snapshot: Snapshot) -> tuple[Write, ...]:
+    pod = _recycler_of(volume_name, snapshot)
+    if pod is None or is_terminating(pod):
         return ()
     return (Delete("Pod", RECYCLER_NAMESPACE, name_of(pod), uid=uid_of(pod)),)
 

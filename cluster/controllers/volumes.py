@@ -40,7 +40,7 @@ from petset.cluster.api.volumes import (
 )
 from petset.cluster.control.controller import Controller
 from petset.cluster.control.snapshot import Key, Snapshot, key_of
-from petset.cluster.control.writes import NOTHING, ConfirmNone, Outcome, Record, Update, Write
+from petset.cluster.control.writes import NOTHING, ConfirmNone, Outcome, Patch, Record, Update, Write
 from petset.cluster.controllers.edits import patch_spec, patch_status
 from petset.cluster.controllers.volume_expansion import grow, is_growing
 from petset.cluster.controllers.volume_phases import volume_controller
@@ -121,9 +121,23 @@ def _find_volume(claim: Object, snapshot: Snapshot, local_disks: str) -> tuple[W
         return (patch_spec(claim, {"storageClassName": name_of(default)}),)
     if delayed and SELECTED_NODE not in annotations_of(claim):
         return (_waiting(claim, snapshot), *_pending(claim))
+    if named and _has_lost_its_node(claim, snapshot):
+        return (_choose_again(claim),)
     if named:
         return (*provision(claim, named, storage_class, local_disks=local_disks), *_pending(claim))
     return (Record(claim, "Normal", "FailedBinding", NO_VOLUME), *_pending(claim))
+
+
+def _has_lost_its_node(claim: Object, snapshot: Snapshot) -> bool:
+    node = annotations_of(claim).get(SELECTED_NODE)
+    return node is not None and snapshot.get("Node", "", node) is None
+
+
+def _choose_again(claim: Object) -> Patch:
+    """The scheduler selects another node (sig-storage-lib-external-provisioner, ProvisioningReschedule)."""
+    why = f'node "{annotations_of(claim)[SELECTED_NODE]}" not found'
+    said = Record(claim, "Warning", "ProvisioningFailed", why)
+    return patch_spec(claim, {}, annotations={SELECTED_NODE: None}, said=said)
 
 
 def _waiting(claim: Object, snapshot: Snapshot) -> Record:
@@ -171,7 +185,7 @@ def _itself(obj: Object, snapshot: Snapshot) -> Iterable[Key]:
 def _claims_of_volume(volume: Object, snapshot: Snapshot) -> Iterable[Key]:
     """The claim it is reserved for; a free volume concerns every claim of its class that has none."""
     if reference := volume["spec"].get("claimRef"):
-        yield reference.get("namespace", ""), reference["name"]
+        yield reference.get("namespace", ""), reference.get("name", "")
     for claim in snapshot.objects("PersistentVolumeClaim"):
         wanted = claim["spec"].get("volumeName")
         if wanted == name_of(volume) or (not wanted and (class_of(claim) or "") == (class_of(volume) or "")):
@@ -202,6 +216,7 @@ def claim_controller(*, local_disks: str = "") -> Controller:
             "Pod": _growing_claims,
         },
         plan=partial(plan_claim, local_disks=local_disks),
+        reads=("Node",),
     )
 
 

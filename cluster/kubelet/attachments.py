@@ -2,7 +2,7 @@
 
     hold ──▶ Node.status.volumesInUse is written ──▶ attached already?  mount
                                                  └─▶ wait for Node.status.volumesAttached (this kubelet's own watch)
-    release (the sandbox is gone) ──▶ taken out of volumesInUse again ──▶ the controller may detach
+    release (nothing of it runs) ──▶ taken out of volumesInUse again ──▶ the controller may detach
 
 First "in use", then a look at "attached", never the other way round: that is what makes a detachment safe
 (api/attachments.py). The look counts only at a Node that is as new as the kubelet's own word. What is in use follows
@@ -20,6 +20,7 @@ from collections.abc import Iterable
 
 from petset.cluster.api.attachments import is_attachable, volumes_attached, volumes_in_use
 from petset.cluster.api.cri import SandboxStatus, Volume
+from petset.cluster.api.objects import Object
 from petset.cluster.control.client import Client
 from petset.cluster.control.informer import Informer
 from petset.cluster.errors import ApiError
@@ -64,6 +65,11 @@ class Attachments:
                     await asyncio.sleep(RETRY_SECONDS)
                     self._late.set()
 
+    @property
+    def node(self) -> Object | None:
+        """This Node as it was last seen; None before the first look."""
+        return self._informer.index.get("", self._node_name)
+
     def adopt(self, sandboxes: Iterable[SandboxStatus]) -> None:
         """What an earlier kubelet of this node has mounted; what it said beyond that is out of date."""
         for each in sandboxes:
@@ -88,7 +94,7 @@ class Attachments:
             raise NotAttached(self._missing(persistent)) from None
 
     async def release(self, pod_uid: str) -> None:
-        """The pod's volumes are unmounted."""
+        """The pod's volumes are unmounted: its sandbox is gone, or no container of it will ever run again."""
         if self._held.pop(pod_uid, None) is None:
             return
         try:
@@ -126,8 +132,7 @@ class Attachments:
             await self._informer.reached(self._informer.revision + 1)
 
     def _attached_now(self) -> set[str]:
-        node = self._informer.index.get("", self._node_name)
-        return set(volumes_attached(node)) if node is not None else set()
+        return set(volumes_attached(self.node)) if self.node is not None else set()
 
     def _missing(self, volumes: tuple[Volume, ...]) -> str:
         attached = self._attached_now()

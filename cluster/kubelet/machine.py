@@ -68,13 +68,14 @@ class Situation:
 
 @dataclass(frozen=True)
 class Plan:
-    """`wake_at` (epoch seconds): plan again then even if nothing happens. `over`: the pod has no trace here any more,
-    and if the API server still has it, its deletion may be completed."""
+    """`wake_at` (epoch seconds): plan again then even if nothing happens. `ended`: nothing of the pod runs, or will.
+    `over`: the pod has no trace here any more, and if the API server still has it, its deletion may be completed."""
 
     effects: tuple[Effect, ...]
     memory: PodMemory
     wake_at: float | None
     over: bool = False
+    ended: bool = False
 
 
 def plan(situation: Situation, memory: PodMemory, now: float) -> Plan:
@@ -135,8 +136,8 @@ class _Draft:
         self.effects: list[Effect] = []
         self.wake_at: float | None = None
 
-    def plan(self, *, over: bool = False) -> Plan:
-        return Plan(tuple(self.effects), self.memory, self.wake_at, over)
+    def plan(self, *, over: bool = False, ended: bool = False) -> Plan:
+        return Plan(tuple(self.effects), self.memory, self.wake_at, over, ended)
 
     def wake(self, at: float | None) -> None:
         if at is not None:
@@ -173,7 +174,8 @@ class _Draft:
         return None
 
     def end(self, grace_seconds: float) -> Plan:
-        """Stop what runs; a deleted pod then loses its sandbox, a finished one keeps it (its logs can be read)."""
+        """Stop what runs; a deleted pod then loses its sandbox, a finished one only the use of its volumes (its logs
+        can be read)."""
         self.memory = replace(
             self.memory, ending=ending_of(self.memory.ending, grace_seconds=grace_seconds, now=self.now)
         )
@@ -182,7 +184,7 @@ class _Draft:
             return self.plan()
         deleted = self.situation.gone or is_terminating(self.pod)
         if not deleted:
-            return self.plan()
+            return self.plan(ended=True)
         if self.situation.sandbox is not None:
             self.effects.append(RemoveSandbox())
             return self.plan()

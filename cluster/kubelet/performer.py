@@ -11,6 +11,7 @@ from petset.cluster.api.cri import (
     MountFailure,
     RuntimeFailure,
     SandboxStatus,
+    Volume,
 )
 from petset.cluster.api.objects import Object, namespace_of, uid_of
 from petset.cluster.errors import ApiError
@@ -41,20 +42,22 @@ from petset.cluster.kubelet.effects import (
 from petset.cluster.kubelet.environment import container_spec
 from petset.cluster.kubelet.facts import every_container
 from petset.cluster.kubelet.handlers import Target
+from petset.cluster.kubelet.non_root import refuse_root
 from petset.cluster.kubelet.parts import Parts
 from petset.cluster.kubelet.probes import FIELDS, probe_number
 from petset.cluster.kubelet.sandboxes import sandbox_spec, with_container
-from petset.cluster.kubelet.volumes import VolumeNotReady, pod_volumes
+from petset.cluster.kubelet.volumes import VolumeNotReady, check_reachable, pod_volumes
 
 Step = RunSandbox | PullImage | StartContainer | Signal | RemoveSandbox
 
 
 @dataclass(frozen=True)
 class Done:
-    """What came of an effect, and the sandbox as it is known now."""
+    """What came of an effect, the sandbox as it is known now, and the volumes with files that it was made with."""
 
     result: Result
     sandbox: SandboxStatus | None
+    files: tuple[Volume, ...] = ()
 
 
 class Performer:
@@ -112,10 +115,12 @@ class Performer:
     async def _run_sandbox(self, pod: Object, sandbox: SandboxStatus | None) -> Done:
         try:
             sources = await self._parts.sources.for_volumes(pod)
+            check_reachable(sources, self._parts.attachments.node)
             volumes = pod_volumes(pod, sources, self._parts.facts_of(pod, None))
             await self._parts.attachments.hold(uid_of(pod), volumes)
             spec = sandbox_spec(pod, self._parts.config, volumes)
-            return Done(SandboxReady(), await self._parts.runtime.run_sandbox(spec))
+            made = await self._parts.runtime.run_sandbox(spec)
+            return Done(SandboxReady(), made, tuple(each for each in volumes if each.kind == "files"))
         except (VolumeNotReady, MountFailure) as error:
             return Done(SandboxDelayed("FailedMount", str(error)), sandbox)
         except NotAttached as error:
@@ -129,10 +134,10 @@ class Performer:
             return ImagePulled(step.container, step.attempt, fetched=False)
         begun = self._parts.clock.now()
         try:
-            await self._parts.runtime.pull_image(reference)
+            image = await self._parts.runtime.pull_image(reference)
         except (ImageNotFound, RuntimeFailure) as error:
             return ImageFailed(step.container, str(error))
-        self._parts.images.add(reference)
+        self._parts.images[reference] = image
         return ImagePulled(step.container, step.attempt, self._parts.clock.now() - begun, policy != "Never")
 
     async def _start(self, pod: Object, sandbox: SandboxStatus | None, step: StartContainer) -> Done:
@@ -142,7 +147,7 @@ class Performer:
         except ConfigError as error:
             return Done(StartFailed(step.container, "CreateContainerConfigError", str(error)), sandbox)
         except ImageNotFound as error:
-            self._parts.images.discard(container_of(pod, step.container)["image"])
+            self._parts.images.pop(container_of(pod, step.container)["image"], None)
             return Done(ImageFailed(step.container, str(error)), sandbox)
         except CreationFailure as error:
             return Done(StartFailed(step.container, error.reason, str(error)), sandbox)
@@ -156,14 +161,18 @@ class Performer:
         services = [self._api_service()]
         if pod["spec"].get("enableServiceLinks", True):
             services = [*await self._parts.sources.services(namespace_of(pod)), *services]
-        return container_spec(
+        container = container_of(pod, step.container)
+        spec = container_spec(
             pod,
-            container_of(pod, step.container),
+            container,
             attempt=step.attempt,
             sources=await self._parts.sources.for_containers(pod),
             services=services,
             facts=self._parts.facts_of(pod, sandbox),
         )
+        if image := self._parts.images.get(container["image"]):  # unknown, it must be found anew first
+            refuse_root(pod, container, image.user)
+        return spec
 
     def _api_service(self) -> Object:
         """The `kubernetes` service, which every pod finds in its environment."""

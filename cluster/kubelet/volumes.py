@@ -5,7 +5,8 @@
     emptyDir ─▶ empty        hostPath, local PV, hostPath PV ─▶ hostPath        provisioned PV ─▶ disk (its handle)
     configMap, secret, downwardAPI, projected ─▶ files
 
-An object that is missing or a claim that is not bound raises `VolumeNotReady`: the pod waits, with a `FailedMount`
+An object that is missing, a claim that is not bound or is going, and a volume that is another claim's or does not admit
+the node raise `VolumeNotReady`: the pod waits, with a `FailedMount`
 event. Volumes of files (volume_files.py) are read-only, as in Kubernetes, and follow their objects while the pod runs
 (refresher.py). Left out: raw block devices.
 """
@@ -17,8 +18,9 @@ from typing import Literal
 
 from petset.cluster.api.attachments import unique_name
 from petset.cluster.api.cri import Volume
-from petset.cluster.api.objects import Object, name_of, namespace_of
+from petset.cluster.api.objects import Object, is_terminating, name_of, namespace_of, uid_of
 from petset.cluster.api.quantities import parse_quantity
+from petset.cluster.api.volumes import is_reachable
 from petset.cluster.kubelet.downward import ConfigError, PodFacts
 from petset.cluster.kubelet.environment import Sources
 from petset.cluster.kubelet.facts import every_container
@@ -45,6 +47,17 @@ def bound_volumes(pod: Object, sources: Sources) -> list[str]:
         _claim_of(pod, volume, sources) for volume in pod["spec"].get("volumes") or () if _claim_name(pod, volume)
     ]
     return [str(each["spec"]["volumeName"]) for each in claims]
+
+
+def check_reachable(sources: Sources, node: Object | None) -> None:
+    """Every PersistentVolume admits the node, as far as that is known: a pod may come here past the scheduler.
+
+    Raises VolumeNotReady (checkNodeAffinity).
+    """
+    for (kind, name), persistent in sources.items():
+        if kind == "PersistentVolume" and node is not None and not is_reachable(persistent, node):
+            why = "no matching NodeSelectorTerms"
+            raise VolumeNotReady(f'MountVolume.NodeAffinity check failed for volume "{name}" : {why}')
 
 
 def pod_volumes(pod: Object, sources: Sources, facts: PodFacts) -> tuple[Volume, ...]:
@@ -103,6 +116,8 @@ def _persistent(pod: Object, volume: Object, sources: Sources) -> Volume:
             f'MountVolume.SetUp failed for volume "{name}" : persistentvolume "{volume_name}" not found'
         )
     spec, read_only = persistent["spec"], _is_read_only(volume)
+    if problem := _not_of(claim, persistent):
+        raise _not_processed(pod, volume, problem)
     if spec.get("volumeMode") == "Block":
         text = "raw block volumes are not supported: this cluster's volumes are folders"
         raise VolumeNotReady(f'MapVolume.SetUp failed for volume "{volume_name}" : {text}')
@@ -122,6 +137,17 @@ def _place_of(volume_name: str, spec: Object) -> tuple[Literal["disk", "hostPath
     raise VolumeNotReady(f'MountVolume.SetUp failed for volume "{volume_name}" : no volume plugin matched')
 
 
+def _not_of(claim: Object, persistent: Object) -> str:
+    """Why a volume is not to be mounted for a claim; "" when it is bound to exactly this one (getPVSpec)."""
+    reference, found = persistent["spec"].get("claimRef"), f"found PV object {name_of(persistent)} but"
+    if not reference:
+        return f"{found} it has a nil pv.Spec.ClaimRef indicating it is not yet bound to the claim"
+    uid = reference.get("uid", "")
+    if uid == uid_of(claim):
+        return ""
+    return f"{found} its pv.Spec.ClaimRef.UID {uid} does not point to claim.UID {uid_of(claim)}"
+
+
 def _is_read_only(volume: Object) -> bool:
     return bool((volume.get("persistentVolumeClaim") or {}).get("readOnly"))
 
@@ -134,19 +160,26 @@ def _claim_name(pod: Object, volume: Object) -> str:
 
 def _claim_of(pod: Object, volume: Object, sources: Sources) -> Object:
     """The bound claim of a volume."""
-    claim_name, name = _claim_name(pod, volume), volume["name"]
+    claim_name = _claim_name(pod, volume)
     claim = sources.get(("PersistentVolumeClaim", claim_name))
     problem = ""
     if claim is None:
         problem = f'failed to fetch PVC from API server: persistentvolumeclaim "{claim_name}" not found'
+    elif is_terminating(claim):
+        problem = "PVC is being deleted"
     elif (claim.get("status") or {}).get("phase") != "Bound" or not claim["spec"].get("volumeName"):
         problem = "PVC is not bound"
     if claim is None or problem:
-        raise VolumeNotReady(
-            f"Unable to attach or mount volumes: unmounted volumes=[{name}], unattached volumes=[], failed to process "
-            f"volumes=[{name}]: error processing PVC {namespace_of(pod)}/{claim_name}: {problem}"
-        )
+        raise _not_processed(pod, volume, problem)
     return claim
+
+
+def _not_processed(pod: Object, volume: Object, problem: str) -> VolumeNotReady:
+    name, claim_name = volume["name"], _claim_name(pod, volume)
+    return VolumeNotReady(
+        f"Unable to attach or mount volumes: unmounted volumes=[{name}], unattached volumes=[], failed to process "
+        f"volumes=[{name}]: error processing PVC {namespace_of(pod)}/{claim_name}: {problem}"
+    )
 
 
 def _needed_by_volume(pod: Object, volume: Object) -> list[Needed]:

@@ -20,8 +20,8 @@ from dataclasses import replace
 from typing import Any
 
 from petset.cluster.api.cri import SandboxStatus
-from petset.cluster.api.objects import Object, name_of, namespace_of
-from petset.cluster.kubelet.effects import Effect, RemoveSandbox, Result, RunHook, RunProbe, Say
+from petset.cluster.api.objects import Object, name_of, namespace_of, uid_of
+from petset.cluster.kubelet.effects import Effect, RemoveSandbox, Result, RunHook, RunProbe, RunSandbox, Say
 from petset.cluster.kubelet.facts import TERMINAL_PHASES, every_container
 from petset.cluster.kubelet.machine import Situation, plan
 from petset.cluster.kubelet.memory import PodMemory, absorb
@@ -145,6 +145,8 @@ class PodWorker:
             self._state.memory, self._state.over = step.memory, step.over
             if step.over and self._state.gone:
                 return
+            if step.ended:
+                await self._parts.attachments.release(uid_of(self._state.pod))
             if step.effects:
                 await self._perform(step.effects, tasks)
             else:
@@ -188,6 +190,9 @@ class PodWorker:
             self._parts.look_again()
         if isinstance(step, RemoveSandbox) and done.sandbox is None:
             state.removed = state.sandbox
+        if isinstance(step, RunSandbox):  # asked again, the machine may have answered with what it had made before
+            state.shown = () if state.asked_for_sandbox else done.files
+            state.asked_for_sandbox = True
         state.sandbox = with_old_news(done.sandbox, state.sandbox) if done.sandbox and state.sandbox else done.sandbox
         self._absorb(done.result)
 

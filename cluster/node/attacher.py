@@ -16,7 +16,7 @@ import logging
 from pathlib import Path
 from typing import Protocol
 
-from petset.cluster.api.attachments import attached_volume, attacher_finalizer
+from petset.cluster.api.attachments import attached_disk, attacher_finalizer
 from petset.cluster.api.objects import Object, is_terminating, name_of, uid_of
 from petset.cluster.control.client import Client
 from petset.cluster.control.informer import Informer
@@ -80,7 +80,7 @@ class Attacher:
     async def _serve(self, attachment: Object) -> None:
         """One step; raises what makes it worth another try."""
         node, driver = attachment["spec"]["nodeName"], attachment["spec"]["attacher"]
-        disk = await self._disk_of(attachment)
+        disk = attached_disk(attachment)
         if not is_terminating(attachment):
             self._fences.admit(node, disk)
             await self._patch(attachment, {"status": {"attached": True}}, subresource="status")
@@ -90,16 +90,8 @@ class Attacher:
             await self._machines.revoke_disk(node, disk)
         log.info("disk %s was taken away from %s", disk, node)
         kept = [each for each in attachment["metadata"]["finalizers"] if each != attacher_finalizer(driver)]
-        await self._patch(attachment, {"metadata": {"finalizers": kept or None}})
-
-    async def _disk_of(self, attachment: Object) -> str:
-        """The disk's handle; a volume whose object is gone, or is no disk any more, was called like its disk."""
-        name = attached_volume(attachment)
-        try:
-            volume = await self._client.get("PersistentVolume", name)
-        except NotFound:
-            return name
-        return str((volume["spec"].get("csi") or {}).get("volumeHandle") or name)
+        guard = {"resourceVersion": attachment["metadata"]["resourceVersion"]}  # a list is written as a whole
+        await self._patch(attachment, {"metadata": {"finalizers": kept or None, **guard}})
 
     async def _patch(self, attachment: Object, body: Object, *, subresource: str = "") -> None:
         guarded = {**body, "metadata": {**body.get("metadata", {}), "uid": uid_of(attachment)}}

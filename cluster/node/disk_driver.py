@@ -6,14 +6,15 @@
 A network disk goes only when it is attached to no node any more; until then the volume says why it is still there.
 The finalizer is put on when the volume is provisioned and dropped only after the folder is gone, so a crash in between
 repeats the removal and never forgets it; a folder is moved aside before it is emptied, so a half-removed disk can
-never be mounted again. Data is removed nowhere else while the cluster exists.
+never be mounted again. What decides (policy, finalizers) is read from the server right before. Data is removed nowhere
+else while the cluster exists.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
+import os
 from pathlib import Path
 
 from petset.cluster.api.attachments import attached_volume
@@ -26,6 +27,9 @@ from petset.cluster.control.informer import Informer
 from petset.cluster.control.workqueue import WorkQueue
 from petset.cluster.control.writes import Record
 from petset.cluster.errors import ApiError, Conflict, NotFound
+from petset.cluster.node.sandbox import disk_name
+from petset.cluster.node.trees import remove_tree
+from petset.cluster.node.volume_folder import inside
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +41,6 @@ class DiskDriver:
         self._client = client
         self._recorder = EventRecorder(client, clock, component="external-provisioner")
         self._volumes = volumes
-        self._trash = volumes / "trash"
         self._informer = Informer(client, "PersistentVolume")
         self._queue = WorkQueue()
         self._informer.subscribe(self._seen)
@@ -67,18 +70,18 @@ class DiskDriver:
                 self._queue.done(key)
 
     async def _finish(self, name: str) -> None:
-        volume = self._informer.index.get("", name)
-        if volume is None or not _is_due(volume):
+        try:
+            volume = await self._client.get("PersistentVolume", name)  # its policy may have been changed a moment ago
+        except NotFound:
+            return
+        if not _is_due(volume):
             return
         if volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete":
             await self._require_detached(volume)
-            await asyncio.to_thread(self._remove, volume)
+            await asyncio.to_thread(remove_disk, self._volumes, volume)
         kept = [each for each in volume["metadata"]["finalizers"] if each != DISK_FINALIZER]
-        body = {"metadata": {"uid": volume["metadata"]["uid"], "finalizers": kept or None}}
-        try:
-            await self._client.patch("PersistentVolume", name, body=body)
-        except NotFound:
-            return
+        guard = {field: volume["metadata"][field] for field in ("uid", "resourceVersion")}
+        await self._client.patch("PersistentVolume", name, body={"metadata": {**guard, "finalizers": kept or None}})
 
     async def _require_detached(self, volume: Object) -> None:
         """Raises Conflict while a node has the disk: somebody there may still write (controller.go, Delete)."""
@@ -89,17 +92,22 @@ class DiskDriver:
             await self._recorder.record(Record(volume, "Warning", "VolumeFailedDelete", text))
             raise Conflict(text)
 
-    def _remove(self, volume: Object) -> None:
-        """Move the folder aside, then empty it; one that is not there is removed already."""
-        folder = disk_folder(self._volumes, volume)
-        if folder is None:
-            raise OSError(f"volume {name_of(volume)} names no disk")
-        self._trash.mkdir(parents=True, exist_ok=True)
-        aside = self._trash / folder.name
-        if folder.exists():
-            folder.replace(aside)
-        if aside.exists():
-            shutil.rmtree(aside)
+
+def remove_disk(volumes: Path, volume: Object) -> None:
+    """Move the disk's folder aside, then empty it; one that is not there is removed already.
+
+    Raises OSError, and RuntimeFailure for a folder that a link leads out of `volumes`.
+    """
+    folder, trash = disk_folder(volumes, volume), volumes / "trash"
+    if folder is None:
+        raise OSError(f"volume {name_of(volume)} names no disk")
+    inside(volumes, str(folder.relative_to(volumes)))
+    trash.mkdir(parents=True, exist_ok=True)
+    aside = trash / folder.name
+    remove_tree(aside)  # what an interrupted removal left
+    if os.path.lexists(folder):
+        folder.replace(aside)
+    remove_tree(aside)
 
 
 def disk_folder(volumes: Path, volume: Object) -> Path | None:
@@ -110,7 +118,7 @@ def disk_folder(volumes: Path, volume: Object) -> Path | None:
     spec = volume["spec"]
     if "csi" in spec:
         handle = str(spec["csi"].get("volumeHandle") or "")
-        return volumes / "disks" / handle if handle and "/" not in handle and not handle.startswith(".") else None
+        return volumes / "disks" / disk_name(handle) if handle else None
     path = str((spec.get("local") or {}).get("path", ""))
     if not path.startswith(f"{LOCAL_DISKS_FOLDER}/") or ".." in path.split("/"):
         return None

@@ -5,15 +5,12 @@ them, and images mounted by loop devices need root. So capacity is accounted and
 use is measured every PERIOD_SECONDS, and a claim whose volume holds more than its capacity gets the Warning event
 `VolumeConditionAbnormal` (external-health-monitor's), counted up while it stays so.
 
-A measurement walks the volume in a thread, MAX_FILES files at the most, and counts blocks, as `du` does.
+A measurement (trees.py) walks the volume in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 from petset.cluster.api.objects import Object, name_of
@@ -24,10 +21,9 @@ from petset.cluster.control.events import EventRecorder
 from petset.cluster.control.informer import Informer
 from petset.cluster.control.writes import Record
 from petset.cluster.node.disk_driver import disk_folder
+from petset.cluster.node.trees import measure
 
 PERIOD_SECONDS = 60.0
-MAX_FILES = 100_000
-_BLOCK_BYTES = 512
 _MEBIBYTE = 1024 * 1024
 
 
@@ -59,8 +55,8 @@ class DiskUsage:
 
 
 def complaint(volume: Object, used_bytes: int) -> Record | None:
-    """What is said of a bound volume that holds more than its capacity."""
-    if used_bytes <= capacity(volume):
+    """What is said of a bound volume that holds more than its capacity; nobody is told of one without a claim."""
+    if used_bytes <= capacity(volume) or not volume["spec"].get("claimRef"):
         return None
     reference = {key: value for key, value in volume["spec"]["claimRef"].items() if key != "resourceVersion"}
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": reference}
@@ -70,22 +66,3 @@ def complaint(volume: Object, used_bytes: int) -> Record | None:
         "capacity is accounted here, not enforced"
     )
     return Record(claim, "Warning", "VolumeConditionAbnormal", text)
-
-
-def measure(folder: Path) -> int:
-    """Bytes on disk of the first MAX_FILES files below a folder; 0 for one that is not there."""
-    return sum(islice(_sizes(folder), MAX_FILES))
-
-
-def _sizes(folder: Path) -> Iterator[int]:
-    try:
-        entries = [*os.scandir(folder)]
-    except OSError:  # not made yet, or removed meanwhile
-        return
-    for entry in entries:
-        try:
-            yield entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES
-        except OSError:
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _sizes(folder / entry.name)

@@ -72,6 +72,12 @@ Places = Mapping[str, str]
 """Where a container sees its persistent volumes: path -> unique name."""
 
 
+def volume_at(path: str, places: Places) -> str:
+    """The volume that a path lies on, "" for none; of one that is mounted inside another, the inner one."""
+    mounted = [place for place in places if PurePosixPath(path).is_relative_to(place)]
+    return places[max(mounted, key=len)] if mounted else ""
+
+
 class DiskWatch:
     """One container's questions; `faults` (unique name of a volume -> its faults) is the machine's, and may change."""
 
@@ -146,8 +152,7 @@ class DiskWatch:
             path = _path_of(pid, call, arguments)
         except (OSError, OverflowError):  # it has gone, or its pointer leads nowhere: the kernel will tell it so
             return 0, 0.0
-        volume = next((name for place, name in self._places.items() if PurePosixPath(path).is_relative_to(place)), "")
-        faults = self._faults.get(volume, ())
+        faults = self._faults.get(volume_at(path, self._places), ())
         is_new = call.deed == "open" and not os.path.exists(f"/proc/{pid}/root{path}")
         deed: Deed = "create" if is_new else call.deed
         error = next((found for each in faults if (found := verdict(each, deed))), 0)

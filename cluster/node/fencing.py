@@ -5,7 +5,7 @@
 Somebody who takes a disk away from a node (attacher.py) first writes the mark, then has the machine kill what holds the
 disk; the machine looks for the mark right before it starts a container. So a process that is not killed has not been
 started: neither a kubelet that heard nothing of it nor a machine that died and came back can bring a writer back. The
-mark goes when the disk is attached to that node again.
+mark goes when the disk is attached to that node again, and all of them go when the cluster fences no more.
 
 Killing is what provably ends writes: a mount that has files open for writing cannot be made read-only (EBUSY), and
 unmounting it leaves open files as they are.
@@ -14,11 +14,12 @@ unmounting it leaves open files as they are.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from petset.cluster.api.cri import CreationFailure, Volume
-from petset.cluster.node.sandbox import one_name
+from petset.cluster.node.sandbox import disk_name, one_name
 
 
 class Fences:
@@ -38,6 +39,10 @@ class Fences:
         """The node may use the disk. Raises OSError, RuntimeFailure."""
         self._mark(node, disk).unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """Every node may use every disk: the cluster is brought up without fencing, and nobody would admit them."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     def check(self, node: str, volumes: Iterable[Volume]) -> None:
         """Raises CreationFailure for the first of a pod's volumes that is kept from the node."""
         for volume in volumes:
@@ -45,7 +50,7 @@ class Fences:
                 raise CreationFailure(f"volume {volume.name!r}: disk {volume.source} is no longer attached to {node}")
 
     def _mark(self, node: str, disk: str) -> Path:
-        return self._folder / one_name(node, "node") / one_name(disk, "disk")
+        return self._folder / one_name(node, "node") / disk_name(disk)
 
 
 def _sync(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Where a machine's pods live: the making and leaving of a pod's address, hostPorts, folder and volumes.
 
+    prepare  persistent disks, given to the pod's group                   may take long, and holds up no other pod
     make     address (Network) ─▶ hostPorts ─▶ folders, files, volumes        undone when one cannot be had
     leave    memory volumes, folder ─▶ trash, hostPorts, address          then, in its own time: the trash is emptied
 
@@ -8,8 +9,8 @@ A machine begins with an empty folder: what its last life left is removed first.
 
 from __future__ import annotations
 
+import asyncio
 import os
-import shutil
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
@@ -20,6 +21,7 @@ from petset.cluster.network.network import Network, PodNetwork
 from petset.cluster.node.containers import Sandbox
 from petset.cluster.node.port_mappings import PortMappings
 from petset.cluster.node.sandbox import PodFolder, one_name
+from petset.cluster.node.trees import remove_tree
 from petset.cluster.node.volume_folder import make_shared_memory, unmount_below
 
 
@@ -42,13 +44,28 @@ class PodPlaces:
         """Begin with an empty folder. Blocks on the disk."""
         unmount_below(self._folder)
         for name in ("pods", "trash"):
-            shutil.rmtree(self._folder / name, ignore_errors=True)
-            (self._folder / name).mkdir(parents=True)
+            with suppress(OSError):
+                remove_tree(self._folder / name)
+            (self._folder / name).mkdir(parents=True, exist_ok=True)
         self._volumes.mkdir(parents=True, exist_ok=True)
+
+    async def prepare_disks(self, spec: SandboxSpec) -> None:
+        """The pod's persistent disks, before `make`; who owns many files is changed beside the loop.
+
+        Raises RuntimeFailure; what was changed stays so.
+        """
+        folder = self._pod_folder(spec)
+        try:
+            if spec.group is None:
+                folder.give_disks(spec)
+            else:
+                await asyncio.to_thread(folder.give_disks, spec)
+        except OSError as error:
+            raise RuntimeFailure(f"cannot prepare pod {spec.namespace}/{spec.name}: {error}") from error
 
     async def make(self, spec: SandboxSpec, network_key: str, *, created_at: float) -> Sandbox:
         """The pod's place; `network_key` "" is the machine's own network. Raises RuntimeFailure, and leaves nothing."""
-        folder = PodFolder(self._folder / "pods" / one_name(spec.uid, "pod"), self._volumes)
+        folder = self._pod_folder(spec)
         try:
             network = await self._network.attach_pod(network_key) if network_key else self._network.host_pod()
         except (LookupError, OSError) as error:
@@ -89,12 +106,16 @@ class PodPlaces:
         await self._ports.close_all()
         unmount_below(self._folder)
 
+    def _pod_folder(self, spec: SandboxSpec) -> PodFolder:
+        return PodFolder(self._folder / "pods" / one_name(spec.uid, "pod"), self._volumes)
+
     async def _undo(self, spec: SandboxSpec, folder: PodFolder, network: PodNetwork, network_key: str) -> None:
         await self._ports.close(spec.uid)
         if network_key:
             await self._network.detach_pod(network_key)
         _unmount(spec, folder, network)
-        shutil.rmtree(folder.root, ignore_errors=True)
+        with suppress(OSError):
+            remove_tree(folder.root)
 
 
 def _unmount(spec: SandboxSpec, folder: PodFolder, network: PodNetwork) -> None:

@@ -18,14 +18,19 @@ enforced. Names come from manifests: none may leave its folder.
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 from petset.cluster.api.cri import ContainerSpec, Mount, RuntimeFailure, SandboxSpec, Volume
-from petset.cluster.node.disk_usage import measure
+from petset.cluster.node.trees import measure, remove_tree
 from petset.cluster.node.volume_folder import inside, prepare, write_files
+
+MAX_DISK_NAME = 150
+"""Beside a digest of 64 letters this stays below the 255 bytes of a file's name."""
 
 _LOCAL_HOSTS = (
     ("127.0.0.1", "localhost"),
@@ -62,13 +67,23 @@ class PodFolder:
         self.resolv_conf.write_text(resolv_conf(spec))
         (etc / "hosts").write_text(hosts_file(spec, address))
         for volume in spec.volumes:
-            prepare(self.volume_path(volume), volume, can_mount=can_mount, group=spec.group)
+            group = None if volume.kind == "disk" else spec.group
+            prepare(self.volume_path(volume), volume, can_mount=can_mount, group=group)
+
+    def give_disks(self, spec: SandboxSpec) -> None:
+        """Give the pod's persistent disks to its group, before `create`: with many files, that takes its time.
+
+        Raises OSError or RuntimeFailure.
+        """
+        for volume in spec.volumes:
+            if volume.kind == "disk":
+                prepare(self.volume_path(volume), volume, can_mount=False, group=spec.group)
 
     def volume_path(self, volume: Volume) -> Path:
         """Where the volume's files are. Raises RuntimeFailure for names that lead elsewhere."""
         match volume.kind:
             case "disk":
-                return self.volumes / "disks" / one_name(volume.source, "disk")
+                return self.volumes / "disks" / disk_name(volume.source)
             case "hostPath":
                 return inside(self.volumes / "hostpath", volume.source.lstrip("/"))
             case _:
@@ -105,8 +120,9 @@ class PodFolder:
         for file in log.parent.glob(f"{log.name}*"):
             file.unlink()
         self.last_words(container, attempt).unlink(missing_ok=True)
-        shutil.rmtree(self.container_root(container, attempt), ignore_errors=True)
-        shutil.rmtree(self.image_files(container, attempt), ignore_errors=True)
+        for folder in (self.container_root(container, attempt), self.image_files(container, attempt)):
+            with suppress(OSError):
+                remove_tree(folder)
 
 
 @dataclass(frozen=True)
@@ -182,6 +198,20 @@ def hosts_file(spec: SandboxSpec, address: str) -> str:
         lines += ["", "# Entries added by HostAliases."]
         lines += [f"{known}\t{names}" for known, names in spec.hosts]
     return "\n".join(lines) + "\n"
+
+
+def disk_name(handle: str) -> str:
+    """The folder of a disk, whatever its driver calls it: `projects/p/zones/z/disks/d` is one name, too.
+
+    What could not be a file's name is written as in URLs; a long one is cut and told apart by its digest. Raises
+    RuntimeFailure for a disk without a name.
+    """
+    name = quote(handle, safe=" +,:=@", errors="surrogatepass")
+    if name.startswith("."):
+        name = "%2E" + name[1:]
+    if len(name) > MAX_DISK_NAME:
+        name = f"{name[:MAX_DISK_NAME]}-{hashlib.sha256(name.encode()).hexdigest()}"
+    return one_name(name, "disk")
 
 
 def one_name(text: str, what: str) -> str:

@@ -26,6 +26,7 @@ import psutil
 
 from petset.cluster.api.cri import MountFailure, RuntimeFailure, Volume
 from petset.cluster.network import syscalls
+from petset.cluster.node.trees import walk
 
 _DATA = "..data"
 _NEXT_DATA = "..data_tmp"
@@ -57,8 +58,9 @@ def prepare(place: Path, volume: Volume, *, can_mount: bool, group: int | None) 
             place.mkdir(parents=True, exist_ok=True)
     if group is not None and volume.kind in ("empty", "disk"):
         _give_to_group(place, group)
-        for path in (place, *place.rglob("*")):
-            _open_to_group(path, read_only=volume.read_only)
+        for path in _tree(place):
+            with suppress(FileNotFoundError):  # another pod has the disk too, and removed it
+                _open_to_group(path, read_only=volume.read_only)
 
 
 def make_shared_memory(place: Path) -> None:
@@ -109,24 +111,32 @@ def inside(base: Path, relative: str) -> Path:
     path = PurePosixPath(relative)
     if path.is_absolute() or ".." in path.parts or "\0" in relative:
         raise RuntimeFailure(f"path {relative!r} must stay inside its volume")
-    if not (base / path).resolve().is_relative_to(base.resolve()):
+    if not Path(os.path.realpath(base / path)).is_relative_to(os.path.realpath(base)):
         raise RuntimeFailure(f"path {relative!r} leaves its volume through a link")
     return base / path
 
 
-def _open_to_group(path: Path, *, read_only: bool) -> None:
+def _open_to_group(path: str, *, read_only: bool) -> None:
     """The group may read, and write unless `read_only`; what is made later in a folder belongs to it too."""
-    if not path.is_symlink():
+    mode = os.lstat(path).st_mode
+    if not stat.S_ISLNK(mode):
         bits = 0o440 if read_only else 0o660
-        path.chmod(stat.S_IMODE(path.stat().st_mode) | bits | (0o2110 if path.is_dir() else 0))
+        os.chmod(path, stat.S_IMODE(mode) | bits | (0o2110 if stat.S_ISDIR(mode) else 0))
 
 
 def _give_to_group(place: Path, group: int) -> None:
-    for path in (place, *place.rglob("*")):
+    for path in _tree(place):
         try:
             os.chown(path, -1, group, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
         except OSError:  # not ours to give, or no group that this user namespace knows
             return
+
+
+def _tree(place: Path) -> Iterator[str]:
+    yield os.fspath(place)
+    yield from (entry.path for entry in walk(place))
 
 
 def _current(place: Path) -> Path | None:
@@ -149,7 +159,7 @@ def _wanted(volume: Volume, group: int | None) -> dict[str, tuple[bytes, int]]:
 
 
 def _content(folder: Path) -> dict[str, tuple[bytes, int]]:
-    files = (file for file in folder.rglob("*") if file.is_file())
+    files = (Path(entry.path) for entry in walk(folder) if entry.is_file(follow_symlinks=False))
     return {str(file.relative_to(folder)): (file.read_bytes(), stat.S_IMODE(file.stat().st_mode)) for file in files}
 
 

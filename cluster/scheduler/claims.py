@@ -18,13 +18,16 @@ from petset.cluster.api.volumes import (
     SELECTED_NODE,
     claim_names,
     class_of,
+    ephemeral_claims,
     is_bound,
     is_reachable,
     match_on_node,
+    not_made_for,
     requested,
     waits_for_consumer,
 )
 from petset.cluster.control.snapshot import Snapshot
+from petset.cluster.scheduler.state import has_ended
 
 UNBOUND_IMMEDIATE = "pod has unbound immediate PersistentVolumeClaims"
 NODE_CONFLICT = "node(s) didn't match PersistentVolume's node affinity"
@@ -55,9 +58,12 @@ class Reservation:
 def claims_of(pod: Object, snapshot: Snapshot) -> PodClaims:
     """Sort a pod's claims, or say what is wrong with the first that blocks it."""
     bound, delayed = [], []
-    unbound_immediate = False
+    unbound_immediate, made = False, ephemeral_claims(pod)
     for name in claim_names(pod):
         claim = snapshot.get("PersistentVolumeClaim", namespace_of(pod), name)
+        if claim is None and name in made:
+            waits = f'waiting for ephemeral volume controller to create the persistentvolumeclaim "{name}"'
+            return PodClaims(problem=waits)
         if claim is None:
             return PodClaims(problem=f'persistentvolumeclaim "{name}" not found')
         if (claim.get("status") or {}).get("phase") == "Lost":
@@ -65,6 +71,8 @@ def claims_of(pod: Object, snapshot: Snapshot) -> PodClaims:
             return PodClaims(problem=f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume "{lost}"')
         if is_terminating(claim):
             return PodClaims(problem=f'persistentvolumeclaim "{name}" is being deleted')
+        if name in made and (problem := not_made_for(claim, pod)):
+            return PodClaims(problem=problem)
         if is_bound(claim):
             bound.append(claim)
         elif _waits_for_pod(claim, snapshot):
@@ -127,9 +135,12 @@ def _can_provision(claim: Object, node: Object, snapshot: Snapshot) -> bool:
 
 
 def is_used_by_another(claims: PodClaims, pod: Object, snapshot: Snapshot) -> bool:
-    """A ReadWriteOncePod claim that another pod with a node has already."""
+    """A ReadWriteOncePod claim that another pod with a node has already, and has not ended with."""
     exclusive = {name_of(each) for each in claims.bound if "ReadWriteOncePod" in each["spec"].get("accessModes", ())}
     return bool(exclusive) and any(
-        name_of(other) != name_of(pod) and other["spec"].get("nodeName") and exclusive & set(claim_names(other))
+        name_of(other) != name_of(pod)
+        and other["spec"].get("nodeName")
+        and not has_ended(other)
+        and exclusive & set(claim_names(other))
         for other in snapshot.objects("Pod", namespace_of(pod))
     )

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from signal import SIGKILL, SIGTERM
 from typing import Any
@@ -85,6 +85,8 @@ class FakeRuntime:
         """How often each method was called."""
         self.silent = False
         """The machine does not answer: every call fails."""
+        self.on_sandbox: Callable[[SandboxSpec], None] = lambda spec: None
+        """Called when a sandbox is made: with its volumes mounted, on a real machine."""
         self.signals: list[tuple[str, int]] = []
         """(container name, signal) of every signal that reached a running container, in order."""
         self.sandbox_specs: dict[str, SandboxSpec] = {}
@@ -159,6 +161,7 @@ class FakeRuntime:
                 volumes=spec.persistent_volumes,
             )
             self.sandbox_specs[spec.uid] = spec
+            self.on_sandbox(spec)
         return self._status(spec.uid)
 
     async def update_volumes(self, sandbox_uid: str, volumes: tuple[Volume, ...]) -> None:

@@ -1,14 +1,13 @@
 """A history of a whole cluster: what its users do, what befalls it, and what must hold meanwhile and in the end.
 
-Everything is chosen by one Random, and time is virtual: a seed is a history. The controllers speak through an
-UnrulyClient, and every change is seen by watches of the test's own.
+A seed is a history (life.py). The controllers speak through an UnrulyClient.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -16,9 +15,10 @@ from petset.cluster.api.objects import Object, condition_is_true, controller_of,
 from petset.cluster.api.revisions import encode, sorted_revisions
 from petset.cluster.clock import LoopClock
 from petset.cluster.control.client import Client
-from petset.cluster.errors import ApiError, NotFound
+from petset.cluster.errors import NotFound
 from tests.fakes.unruly import Trouble, UnrulyClient
-from tests.histories.cluster_promises import FINAL_PHASES, SET, Change, Promises, image_of, ordinal
+from tests.histories.cluster_promises import FINAL_PHASES, SET, Promises, image_of, ordinal
+from tests.histories.life import Deeds, Life, now_seconds
 from tests.local import Local, local_cluster
 from tests.scenarios.stage import PodHealth, new_set
 
@@ -28,38 +28,22 @@ WATCHED = ("Pod", "StatefulSet", "PersistentVolumeClaim")
 SETTLING_SECONDS = 900
 
 
-class History:
-    """One cluster, its user and its troubles. `step` does something; `settle` ends it well."""
+class History(Life):
+    """One set, its user and its troubles. `step` does something; `settle` ends it well."""
 
     def __init__(self, local: Local, random: Random, trouble: Trouble, health: PodHealth) -> None:
-        self.local = local
-        self.random = random
-        self.trouble = trouble
+        self.promises = Promises(window_seconds=MAX_LAG_SECONDS + 0.5, epoch=LoopClock().now() - now_seconds())
+        super().__init__(local, random, trouble, self.promises.log)
         self.health = health
-        self.promises = Promises(window_seconds=MAX_LAG_SECONDS + 0.5, epoch=LoopClock().now() - _now())
-        self.changes: list[Change] = []
-        self._controllers_run = True
         self._dead_kubelets: list[str] = []
         self._forced: set[str] = set()
         """Uids of pods that users declared over, by force or by a final phase, without asking their machine."""
         self._grace_seconds = random.choice([1, 5, 30])
-        trouble.on_death = self._controllers_died
-
-    async def follow(self, kind: str, ready: asyncio.Event) -> None:
-        """Keep every change of a kind, until cancelled."""
-        listing = await self.local.client.list(kind)
-        async with self.local.client.watch(kind, revision=listing.revision) as events:
-            ready.set()
-            async for event in events:
-                revision = int(event.object["metadata"]["resourceVersion"])
-                obj = None if event.type == "DELETED" else event.object
-                self.changes.append(Change(revision, _now(), kind, name_of(event.object), obj))
 
     def check(self) -> None:
         """The promises, over what has happened since the last time."""
-        changes, self.changes = self.changes, []
         written, self.trouble.wrote = self.trouble.wrote, []
-        self.promises.take(changes, written)
+        self.promises.take(self.news(), written)
         self._check_machines()
 
     def _check_machines(self) -> None:
@@ -76,12 +60,7 @@ class History:
 
     async def step(self) -> None:
         """One deed, and some time."""
-        deed = self.random.choices(list(_DEEDS), [weight for weight, _ in _DEEDS.values()])[0]
-        self.promises.log.append(f"{_now():7.2f}s  >> {deed}")
-        try:
-            await _DEEDS[deed][1](self)
-        except ApiError as error:
-            self.promises.log.append(f"{_now():7.2f}s     {error}")
+        await self.do_one(_DEEDS)
         await asyncio.sleep(self.random.choice([0, 0, 0.1, 0.5, 1, 2, 4]))
         self.check()
 
@@ -112,7 +91,7 @@ class History:
         return {"type": "RollingUpdate", "rollingUpdate": block}
 
     async def _edit(self, **spec: object) -> None:
-        self.promises.log.append(f"            {spec}")
+        self.note(f"   {spec}")
         await self.local.client.patch("StatefulSet", SET, "default", body={"spec": spec})
 
     async def scale(self) -> None:
@@ -182,20 +161,6 @@ class History:
 
     # What befalls the cluster
 
-    async def crash_controllers(self) -> None:
-        """Now, or right before or after one of the next writes; the next life begins with cold caches."""
-        if self._controllers_run:
-            self.trouble.die_after(self.random.randint(0, 14))
-
-    def _controllers_died(self) -> None:
-        self._controllers_run = False
-        self.local.cluster.crash_controllers()
-
-    async def start_controllers(self) -> None:
-        if not self._controllers_run:
-            self._controllers_run = True
-            self.local.cluster.start_controllers()
-
     async def crash_kubelet(self) -> None:
         node = self.random.choice(sorted(self.local.machines))
         if node not in self._dead_kubelets:
@@ -213,7 +178,7 @@ class History:
 
     async def settle(self) -> None:
         """Trouble ends, all parts run, and users clear away what only they can: the set must reach its spec."""
-        self.promises.log.append(f"{_now():7.2f}s  >> rest")
+        self.note(">> rest")
         self.trouble.rest()
         self.health.broken.clear()
         await self.start_controllers()
@@ -286,7 +251,7 @@ class History:
 
 
 _POD_NAME = "statefulset.kubernetes.io/pod-name"
-_DEEDS: dict[str, tuple[int, Callable[[History], Awaitable[None]]]] = {
+_DEEDS: Deeds = {
     "scale": (6, History.scale),
     "update": (5, History.update),
     "roll back": (2, History.roll_back),
@@ -307,10 +272,6 @@ _DEEDS: dict[str, tuple[int, Callable[[History], Awaitable[None]]]] = {
 }
 
 
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
 @asynccontextmanager
 async def history(seed: int) -> AsyncIterator[History]:
     """A cluster with the seed's kind of trouble, and a set in it."""
@@ -324,19 +285,11 @@ async def history(seed: int) -> AsyncIterator[History]:
     async with local_cluster(2, prober=health, link=link) as local:
         health.machines = local.machines
         it = History(local, random, trouble, health)
-        signs = {kind: asyncio.Event() for kind in WATCHED}
-        followers = [asyncio.create_task(it.follow(kind, ready)) for kind, ready in signs.items()]
-        for ready in signs.values():
-            await ready.wait()
-        _begin_trouble(trouble)
-        it.promises.answers_get_lost = trouble.lost_answers > 0
-        await it.create()
-        try:
+        async with it.watching(WATCHED):
+            _begin_trouble(trouble)
+            it.promises.answers_get_lost = trouble.lost_answers > 0
+            await it.create()
             yield it
-        finally:
-            for task in followers:
-                task.cancel()
-            await asyncio.gather(*followers, return_exceptions=True)
 
 
 def _begin_trouble(trouble: Trouble) -> None:

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from pathlib import Path
 
 import pytest
 
-from tests.histories.volume_history import volume_history
+from tests.histories.volume_history import removed_at_once, volume_history
 
 pytestmark = pytest.mark.looptime
 
@@ -19,8 +21,9 @@ STEPS = 80
 
 
 @pytest.mark.parametrize("seed", range(HISTORIES))
-async def test_history(seed: int) -> None:
-    async with volume_history(seed) as it:
+async def test_history(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asyncio, "to_thread", removed_at_once)
+    async with volume_history(seed, tmp_path) as it:
         try:
             for _ in range(STEPS):
                 await it.step()

@@ -2,154 +2,131 @@
 
     watches (undelayed) ──▶ changes in the order of their revisions ──▶ Ledger: what must hold at every revision
     machines            ──▶ who runs with which disk, after every step
+    disks               ──▶ what was written for a claim is read by whoever has it next, and stays where it is kept
 
-A seed is a history, as in cluster_history.py, whose troubles these are too.
+A seed is a history (life.py). Disks are folders, and the real disk driver removes them (disk_contents.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 from petset.cluster.api.attachments import (
     attached_volume,
     expected_node,
     is_attachable,
-    is_exclusive,
     keeps_volumes,
     unique_name,
     volumes_in_use,
 )
 from petset.cluster.api.objects import Object, is_terminating, name_of, uid_of
-from petset.cluster.api.volumes import BIND_COMPLETED
+from petset.cluster.clock import LoopClock
 from petset.cluster.control.client import Client
-from petset.cluster.errors import ApiError, NotFound
+from petset.cluster.errors import NotFound
+from petset.cluster.node.disk_driver import DiskDriver
 from tests.fakes.client import CuttableClient
+from tests.fakes.runtime import Program
 from tests.fakes.unruly import Trouble, UnrulyClient
-from tests.histories.cluster_promises import Change
+from tests.histories.disk_contents import Contents
+from tests.histories.life import Deeds, Life
+from tests.histories.volume_ledger import Ledger
 from tests.local import Local, local_cluster
 
 WATCHED = ("PersistentVolume", "PersistentVolumeClaim", "VolumeAttachment", "Pod")
 CLAIMS = ("a", "b")
 PODS = ("p", "q", "r", "s")
-CLASSES = {"": None, "standard": None, "local": "WaitForFirstConsumer", "instant": "Immediate"}
-PROVISIONERS = {"local": "rancher.io/local-path", "instant": "pd.csi.storage.gke.io"}
+CLASSES = {"": 3, "standard": 4, "local": 1, "instant": 2, "kept": 3}
+"""name -> weight"""
+MADE_CLASSES = (
+    ("local", "rancher.io/local-path", "WaitForFirstConsumer", "Delete"),
+    ("instant", "pd.csi.storage.gke.io", "Immediate", "Delete"),
+    ("kept", "pd.csi.storage.gke.io", "Immediate", "Retain"),
+)
 TAINT = {"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"}
 SETTLING_SECONDS = 1500
 
 
-@dataclass
-class Ledger:
-    """What the watches showed; `take` raises AssertionError when a change breaks a promise."""
-
-    volume_of: dict[str, str] = field(default_factory=dict)
-    """claim uid -> the volume that it was bound to first"""
-    claims: dict[str, Object] = field(default_factory=dict)
-    volumes: dict[str, Object] = field(default_factory=dict)
-    attachments: dict[str, Object] = field(default_factory=dict)
-    deleted_by_users: set[str] = field(default_factory=set)
-    """Uids of volumes."""
-
-    def take(self, changes: list[Change]) -> None:
-        for change in sorted(changes, key=lambda each: each.revision):
-            match change.kind:
-                case "PersistentVolumeClaim":
-                    self._take_claim(change)
-                case "PersistentVolume":
-                    self._take_volume(change)
-                case "VolumeAttachment":
-                    self._take_attachment(change)
-
-    def _take_claim(self, change: Change) -> None:
-        claim = change.object
-        if claim is None:
-            self.claims.pop(change.name, None)
-            return
-        self.claims[change.name] = claim
-        if BIND_COMPLETED not in (claim["metadata"].get("annotations") or {}):
-            return
-        first = self.volume_of.setdefault(uid_of(claim), claim["spec"]["volumeName"])
-        assert claim["spec"].get("volumeName") == first, f"claim {change.name} went from {first} to another volume"
-        others = [uid for uid, volume in self.volume_of.items() if volume == first and uid != uid_of(claim)]
-        living = {uid_of(each) for each in self.claims.values()}
-        assert not living & {*others}, f"{first} is bound twice"
-
-    def _take_volume(self, change: Change) -> None:
-        old, new = self.volumes.get(change.name), change.object
-        if new is None:
-            self.volumes.pop(change.name, None)
-            return
-        self.volumes[change.name] = new
-        if is_terminating(new) and new["spec"]["persistentVolumeReclaimPolicy"] != "Delete":
-            assert uid_of(new) in self.deleted_by_users, f"{change.name} was to be kept"
-        owners = [(each["spec"].get("claimRef") or {}).get("uid") for each in (old, new) if each]
-        if len(owners) == 2 and all(owners) and old and uid_of(old) == uid_of(new):
-            assert owners[0] == owners[1], f"{change.name} went from one claim to another"
-
-    def _take_attachment(self, change: Change) -> None:
-        if change.object is None:
-            self.attachments.pop(change.name, None)
-            return
-        self.attachments[change.name] = change.object
-        volume = self.volumes.get(attached_volume(change.object))
-        if volume is not None and is_exclusive(volume):
-            nodes = [name for name, each in self.attachments.items() if attached_volume(each) == name_of(volume)]
-            assert len(nodes) == 1, f"{name_of(volume)} is attached to {len(nodes)} nodes"
-
-
-class VolumeHistory:
+class VolumeHistory(Life):
     """One cluster, its users and its troubles."""
 
-    def __init__(self, local: Local, random: Random, trouble: Trouble, kubelets: dict[str, CuttableClient]) -> None:
-        self.local = local
-        self.random = random
-        self.trouble = trouble
+    def __init__(
+        self, local: Local, random: Random, trouble: Trouble, kubelets: dict[str, CuttableClient], volumes: Path
+    ) -> None:
+        super().__init__(local, random, trouble, [])
         self.kubelets = kubelets
         self.ledger = Ledger()
-        self.changes: list[Change] = []
-        self.log: list[str] = []
-        self._controllers_run = True
+        self.contents = Contents(volumes)
+        self._kept: set[tuple[str, Path]] = set()
+        """(claim uid, folder) of provisioned volumes whose data no machinery may ever remove."""
+        self._driver = self._new_driver()
         self._excused: set[str] = set()
         """Uids of pods whose processes may outlive what objects say: forced away, or on a node that fell silent."""
-        trouble.on_death = self._controllers_died
+        for machine in local.machines.values():
+            machine.programs["busybox"] = Program(exits_after_seconds=1.0)
+            machine.on_sandbox = self.contents.mount
 
-    async def follow(self, kind: str, ready: asyncio.Event) -> None:
-        """Keep every change of a kind, until cancelled."""
-        listing = await self.local.client.list(kind)
-        async with self.local.client.watch(kind, revision=listing.revision) as events:
-            ready.set()
-            async for event in events:
-                revision = int(event.object["metadata"]["resourceVersion"])
-                obj = None if event.type == "DELETED" else event.object
-                self.changes.append(Change(revision, 0.0, kind, name_of(event.object), obj))
+    def _new_driver(self) -> asyncio.Task[None]:
+        """The disk driver lives with the controllers."""
+        client = UnrulyClient(self.local.client, self.trouble)
+        return asyncio.create_task(DiskDriver(client, LoopClock(), self.contents.volumes).run())
 
     async def step(self) -> None:
         """One deed, and some time."""
-        deed = self.random.choices(list(_DEEDS), [weight for weight, _ in _DEEDS.values()])[0]
-        self.log.append(f"{asyncio.get_running_loop().time():8.2f}s  >> {deed}")
-        with suppress(ApiError):
-            await _DEEDS[deed][1](self)
+        await self.do_one(_DEEDS)
         await asyncio.sleep(self.random.choice([0, 0.05, 0.5, 0.5, 2, 2, 10, 60]))
         await self.check()
 
     async def check(self) -> None:
-        changes, self.changes = self.changes, []
-        self.ledger.take(changes)
         holders: dict[str, str] = {}
+        present: set[str] = set()
         for node, machine in self.local.machines.items():
             running = {uid for uid, _ in machine.running_pods()} - self._excused
             for sandbox in await machine.list_sandboxes():
+                present.add(sandbox.uid)
                 for disk in filter(is_attachable, sandbox.volumes if sandbox.uid in running else ()):
                     assert holders.setdefault(disk, node) == node, f"{disk} is written on {holders[disk]} and {node}"
+        self.ledger.take(self.news())
+        self._check_disks()
+        self._use_disks(present)
+
+    def _check_disks(self) -> None:
+        """Nothing is missing that was acknowledged to a claim that lives, or that was to be kept."""
+        for volume in self.ledger.volumes.values():
+            owner = (volume["spec"].get("claimRef") or {}).get("uid", "")
+            lives = owner in {uid_of(each) for each in self.ledger.claims.values()}
+            keeps = volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+            if owner and (lives or keeps):
+                self._holds(owner, self.contents.folder_of(volume))
+            if owner and keeps and "csi" in volume["spec"]:
+                self._kept.add((owner, self.contents.folder_of(volume)))
+        for owner, folder in self._kept:
+            self._holds(owner, folder)
+
+    def _holds(self, claim_uid: str, folder: Path) -> None:
+        lost = self.contents.lost(claim_uid, folder)
+        assert not lost, f"{folder.name} of claim {claim_uid} has lost {sorted(lost)}"
+
+    def _use_disks(self, present: set[str]) -> None:
+        """Every pod that runs reads what its claim's holders wrote before, and writes something itself."""
+        running = {uid for machine in self.local.machines.values() for uid, _ in machine.running_pods()}
+        for pod in [*self.contents.mounted]:
+            if pod.pod_uid not in present:
+                self.contents.unmount(pod)
+            elif pod.pod_uid in running and (claim_uid := self.ledger.claim_of(pod.pod_uid, pod.volume.persistent)):
+                self._holds(claim_uid, pod.folder)
+                foreign = pod.volume.kind == "disk" and self.contents.foreign(claim_uid, pod.folder)
+                assert not foreign, f"the disk of claim {claim_uid} has {foreign}"
+                self.contents.write(pod, claim_uid)
 
     # What users do
 
     async def create_claim(self) -> None:
         spec: Object = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
-        spec["storageClassName"] = self.random.choices(list(CLASSES), weights=(1, 4, 1, 2))[0]
+        spec["storageClassName"] = self.random.choices(list(CLASSES), weights=[*CLASSES.values()])[0]
         metadata = {"name": self.random.choice(CLAIMS)}
         await self.local.apply(
             {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
@@ -175,7 +152,7 @@ class VolumeHistory:
         )
 
     async def delete_volume(self) -> None:
-        name = f"pv-{self.random.randint(1, 4)}"
+        name = self.random.choice(sorted(self.ledger.volumes) or ["pv-1"])
         self.ledger.deleted_by_users.add(uid_of(await self.local.client.get("PersistentVolume", name)))
         await self.local.client.delete("PersistentVolume", name)
 
@@ -223,18 +200,20 @@ class VolumeHistory:
     async def _excuse_pods_of(self, node: str) -> None:
         self._excused |= {uid for uid, _ in self.local.machines[node].running_pods()}
 
-    async def crash_controllers(self) -> None:
-        if self._controllers_run:
-            self.trouble.die_after(self.random.randint(0, 9))
-
-    def _controllers_died(self) -> None:
-        self._controllers_run = False
-        self.local.cluster.crash_controllers()
+    def controllers_died(self) -> None:
+        super().controllers_died()
+        self._driver.cancel()
 
     async def start_controllers(self) -> None:
         if not self._controllers_run:
-            self._controllers_run = True
-            self.local.cluster.start_controllers()
+            self._driver = self._new_driver()
+        await super().start_controllers()
+
+    async def end(self) -> None:
+        self._driver.cancel()
+        await asyncio.gather(self._driver, return_exceptions=True)
+        for pod in [*self.contents.mounted]:
+            self.contents.unmount(pod)
 
     # Rest
 
@@ -257,8 +236,10 @@ class VolumeHistory:
             with suppress(NotFound):
                 wanted |= await self._disks_of(pod)
         found = {(attached_volume(each), each["spec"]["nodeName"]) for each in self.ledger.attachments.values()}
-        # Pods of two nodes may want one disk: then one of the nodes has it.
-        if not found <= wanted or {volume for volume, _ in found} != {volume for volume, _ in wanted}:
+        # Pods of two nodes may want one disk: then one of them has it. One that is being deleted is given to nobody.
+        attached = {volume for volume, _ in found}
+        missing = [name for name, _ in wanted if name not in attached and not is_terminating(self.ledger.volumes[name])]
+        if missing or not found <= wanted:
             return f"attached {found}, used {wanted}"
         for node in (await self.local.client.list("Node")).items:
             sandboxes = await self.local.machines[name_of(node)].list_sandboxes()
@@ -266,7 +247,14 @@ class VolumeHistory:
             awaited = {unique_name(self.ledger.volumes[volume]) for volume, on in wanted if on == name_of(node)}
             if not used <= set(volumes_in_use(node)) <= used | awaited:
                 return f"{name_of(node)} uses {used} and says {volumes_in_use(node)}"
-        return ""
+        living = {uid_of(each) for each in self.ledger.claims.values()}
+        going = [each for each in self.ledger.volumes.values() if is_terminating(each)]
+        stuck = [name_of(each) for each in going if (each["spec"].get("claimRef") or {}).get("uid") not in living]
+        if stuck:
+            return f"{stuck} do not go"
+        made = [each for each in self.ledger.claims.values() if each["spec"]["storageClassName"] in ("instant", "kept")]
+        pending = [each for each in made if each["status"].get("phase") != "Bound" and not is_terminating(each)]
+        return f"{[*map(name_of, pending)]} get no volume" if pending else ""
 
     async def _disks_of(self, pod: Object) -> set[tuple[str, str]]:
         """(volume, node) of a pod's network disk."""
@@ -281,12 +269,12 @@ class VolumeHistory:
         return {(name_of(volume), expected_node(pod))} if volume and "csi" in volume["spec"] else set()
 
 
-_DEEDS: dict[str, tuple[int, Callable[[VolumeHistory], Awaitable[None]]]] = {
+_DEEDS: Deeds = {
     "create claim": (10, VolumeHistory.create_claim),
-    "delete claim": (1, VolumeHistory.delete_claim),
+    "delete claim": (3, VolumeHistory.delete_claim),
     "grow claim": (2, VolumeHistory.grow_claim),
     "create volume": (5, VolumeHistory.create_volume),
-    "delete volume": (1, VolumeHistory.delete_volume),
+    "delete volume": (3, VolumeHistory.delete_volume),
     "free volume": (2, VolumeHistory.free_volume),
     "create pod": (20, VolumeHistory.create_pod),
     "delete pod": (12, VolumeHistory.delete_pod),
@@ -300,9 +288,14 @@ _DEEDS: dict[str, tuple[int, Callable[[VolumeHistory], Awaitable[None]]]] = {
 }
 
 
+async def removed_at_once(remove: Callable[..., None], *arguments: object) -> None:
+    """In place of a thread, whose end no seed decides."""
+    remove(*arguments)
+
+
 @asynccontextmanager
-async def volume_history(seed: int) -> AsyncIterator[VolumeHistory]:
-    """A cluster of two nodes with the seed's kind of trouble."""
+async def volume_history(seed: int, volumes: Path) -> AsyncIterator[VolumeHistory]:
+    """A cluster of two nodes with the seed's kind of trouble, whose disks are in the folder `volumes`."""
     random = Random(seed)
     trouble, kubelets = Trouble(random), dict[str, CuttableClient]()
 
@@ -312,30 +305,26 @@ async def volume_history(seed: int) -> AsyncIterator[VolumeHistory]:
         return kubelets.setdefault(component.removeprefix("kubelet "), CuttableClient(client))
 
     async with local_cluster(2, link=link) as local:
-        it = VolumeHistory(local, random, trouble, kubelets)
-        signs = {kind: asyncio.Event() for kind in WATCHED}
-        followers = [asyncio.create_task(it.follow(kind, ready)) for kind, ready in signs.items()]
-        for ready in signs.values():
-            await ready.wait()
-        for name, provisioner in PROVISIONERS.items():
-            await local.apply(_storage_class(name, provisioner))
+        it = VolumeHistory(local, random, trouble, kubelets, volumes)
+        for made in MADE_CLASSES:
+            await local.apply(_storage_class(*made))
         trouble.conflicts = random.choice([0.0, 0.05])
         trouble.lost_answers = random.choice([0.0, 0.03])
         trouble.lag_seconds = random.choice([0.0, 0.2, 3.0])
-        try:
-            yield it
-        finally:
-            for task in followers:
-                task.cancel()
-            await asyncio.gather(*followers, return_exceptions=True)
+        async with it.watching(WATCHED):
+            try:
+                yield it
+            finally:
+                await it.end()
 
 
-def _storage_class(name: str, provisioner: str) -> Object:
+def _storage_class(name: str, provisioner: str, binding: str, policy: str) -> Object:
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
         "metadata": {"name": name},
         "provisioner": provisioner,
-        "volumeBindingMode": CLASSES[name],
+        "volumeBindingMode": binding,
+        "reclaimPolicy": policy,
         "allowVolumeExpansion": True,
     }

@@ -1,6 +1,7 @@
 """Disks on a real cluster: nothing that was fsynced is ever lost, and a fenced disk has one writer.
 
-One cluster lives through the deaths one after the other: bringing up another for each costs more than it shows.
+One cluster lives through the deaths one after the other: bringing up another for each costs more than it shows. Who
+comes after the test that removes it gets another.
 """
 
 from __future__ import annotations
@@ -118,11 +119,14 @@ def driver() -> Iterator[Driver]:
         driver.run("down", "disks", "--purge", "--yes")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def journal(driver: Driver) -> Journal:
     """A writer on a cluster of two nodes that fences."""
-    driver.succeed("up", "disks", "--detach", "--nodes", "2", "--port", "0", "--fence")
     journal = Journal(driver.cluster("disks"))
+    if driver.is_up("disks"):
+        return journal
+    driver.run("down", "disks", "--purge", "--yes")
+    driver.succeed("up", "disks", "--detach", "--nodes", "2", "--port", "0", "--fence")
     journal.cluster.request(SETS, writer_set())
     eventually(lambda: journal.pod(), "the pod is made")
     eventually(lambda: "volumeName" in claim_spec(journal) and journal.path.exists(), "the disk is there")

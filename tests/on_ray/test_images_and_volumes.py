@@ -16,7 +16,7 @@ import pytest
 
 import petset
 from petset.cluster.network.kernel import probe
-from petset.cluster.node.catalogue_files import load_catalogue
+from petset.cluster.node.catalogue_files import shipped_programs
 from tests.on_ray.driver import Driver, RealCluster, eventually
 
 REFUSAL = probe(only_needed=True).refusal
@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not on PATH"),
 ]
 EXAMPLES = Path(petset.__file__).parent / "examples"
-[POSTGRES] = [each for each in load_catalogue().programs if each.name == "postgres"]
+[POSTGRES] = [each for each in shipped_programs() if each.name == "postgres"]
 PODS = "/api/v1/namespaces/default/pods"
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 READ_PODS = """
@@ -50,6 +50,8 @@ def cluster(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     volumes = [{"name": "v", "configMap": {"name": "settings"}}]
     start(cluster, "reader", "example.com/own", volumeMounts=[{"name": "v", "mountPath": "/etc/app"}], volumes=volumes)
     eventually(lambda: phase(cluster, "reader") == "Running", "the reader runs")
+    body = json.dumps({"data": {"a": "new"}})  # on its way to the reader while other tests run
+    kubectl(cluster, "patch", "configmap", "settings", "--type=merge", f"--patch={body}")
     yield cluster
     driver.run("down", "images", "--purge", "--yes")
 
@@ -82,8 +84,6 @@ def kubectl(cluster: RealCluster, *arguments: str) -> str:
 
 
 def test_an_image_is_missing_until_it_is_added(cluster: RealCluster, driver: Driver, tmp_path: Path) -> None:
-    body = json.dumps({"data": {"a": "new"}})  # seen by the last test
-    kubectl(cluster, "patch", "configmap", "settings", "--type=merge", f"--patch={body}")
     start(cluster, "late", "example.com/late:1")
 
     def told() -> bool:

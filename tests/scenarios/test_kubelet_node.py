@@ -69,7 +69,6 @@ async def create_bound_claim(world: World, name: str) -> None:
             "csi": {"driver": "petset.dev/disk", "volumeHandle": "disk-1"},
         },
     }
-    await world.direct.create(volume)
     claim: Object = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -81,6 +80,8 @@ async def create_bound_claim(world: World, name: str) -> None:
         },
     }
     created = await world.direct.create(claim)
+    volume["spec"]["claimRef"] = {"namespace": "default", "name": name, "uid": uid_of(created)}
+    await world.direct.create(volume)
     await world.direct.update({**created, "status": {"phase": "Bound"}}, subresource="status")
 
 
@@ -96,6 +97,16 @@ async def test_a_missing_config_map_keeps_the_container_waiting(world: World) ->
     await world.pod_until(is_ready, within_seconds=11)
     env = world.runtime.container_specs[world.runtime.container("web-0", "main").id].env
     assert (env["MODE"], env["HOSTNAME"], env["KUBERNETES_SERVICE_HOST"]) == ("fast", "web-0", "127.128.0.1")
+
+
+async def test_a_container_that_must_not_be_root_waits_for_a_user(world: World) -> None:
+    await world.create_pod(containers=[container(securityContext={"runAsNonRoot": True})])
+    pod = await world.pod_until(waits_for("CreateContainerConfigError"))
+    message = main_status(pod)["state"]["waiting"]["message"]
+    assert message.startswith('container has runAsNonRoot and image will run as root (pod: "web-0_default(')
+    context = {"runAsNonRoot": True, "runAsUser": 1000}
+    await world.create_pod("web-1", containers=[container(securityContext=context)])
+    await world.pod_until(is_ready, "web-1")
 
 
 async def test_a_failed_liveness_probe_restarts_the_container(world: World) -> None:

@@ -1,4 +1,4 @@
-"""What may be changed about a claim, through the API."""
+"""What claims and volumes may say, and what may be changed about them, through the API."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ def sized(storage: str) -> Object:
         pytest.param(claim(), sized("3Gi"), id="may-grow"),
         pytest.param(claim(), sized("1536Mi"), id="may-shrink-to-what-is-above-its-capacity"),
         pytest.param(claim(), {"volumeName": "pv-a"}, id="volume-once"),
+        pytest.param(claim(volumeName=""), {"volumeName": "pv-a"}, id="an-empty-volume-is-none"),
     ],
 )
 async def test_what_may_change(before: Object, patch: Object) -> None:
@@ -87,3 +88,37 @@ async def test_read_write_once_pod_stands_alone() -> None:
 async def test_a_size_that_is_none() -> None:
     with pytest.raises(Invalid):
         await changed(claim(), sized("much"), bound=True)
+
+
+def volume(**spec: Any) -> Object:
+    whole = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}} | spec
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-a"}, "spec": whole}
+
+
+HOST = {"hostPath": {"path": "/tmp/x"}}
+NO_QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+
+
+@pytest.mark.parametrize(
+    ("refused", "field", "text"),
+    [
+        pytest.param(volume(**HOST, capacity={"storage": "much"}), "spec.capacity[storage]",
+                     f'Invalid value: "much": {NO_QUANTITY}', id="capacity-that-is-no-quantity"),
+        pytest.param(volume(**HOST, capacity={"storage": "-1"}), "spec.capacity[storage]",
+                     'Invalid value: "-1": must be greater than zero', id="negative-capacity"),
+        pytest.param(claim(resources={"requests": {"storage": "0"}}), "spec.resources[storage]",
+                     'Invalid value: "0": must be greater than zero', id="request-of-nothing"),
+        pytest.param(volume(hostPath={"path": "/a/../b"}), "spec.hostPath.path",
+                     'Invalid value: "/a/../b": must not contain \'..\'', id="hostPath-that-leads-out"),
+        pytest.param(volume(local={"path": "/../b"}, nodeAffinity={"required": {"nodeSelectorTerms": []}}),
+                     "spec.local.path", 'Invalid value: "/../b": must not contain \'..\'', id="local-that-leads-out"),
+        pytest.param(volume(local={"path": "/mnt/ssd"}), "spec.nodeAffinity",
+                     "Required value: Local volume requires node affinity", id="local-disk-of-no-node"),
+        pytest.param(volume(csi={"driver": "d", "volumeHandle": ""}), "spec.csi.volumeHandle", "Required value",
+                     id="network-disk-without-a-handle"),
+    ],
+)  # fmt: skip
+async def test_what_is_never_stored(refused: Object, field: str, text: str) -> None:
+    with pytest.raises(Invalid) as raised:
+        await LoopbackClient(await new_api()).create(refused)
+    assert [*causes(raised.value.details)] == [(field, text)]

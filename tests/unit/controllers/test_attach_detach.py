@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from petset.cluster.api.attachments import attachment_name, unique_name
-from petset.cluster.api.objects import Object
+from petset.cluster.api.attachments import DISK_HANDLE, attached_disk, attachment_name, unique_name
+from petset.cluster.api.objects import Object, is_terminating
 from petset.cluster.api.times import format_time
 from petset.cluster.control.snapshot import Snapshot
-from petset.cluster.control.writes import Patch
+from petset.cluster.control.writes import NOTHING, Patch
 from petset.cluster.controllers.attach_detach import (
     DETACH_REQUESTED_AT,
     MAX_WAIT_FOR_UNMOUNT_SECONDS,
@@ -103,6 +103,16 @@ def test_what_needs_no_attachment(objects: list[Object]) -> None:
     assert places(settled(*objects)) == {}
 
 
+def test_a_volume_that_is_marked_for_deletion_is_not_attached() -> None:
+    going = disk()
+    going["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["kubernetes.io/pv-protection"]}
+    world = settled(going, node(), user("node-1"))
+    text = 'AttachVolume.Attach failed for volume "pv-a" : PersistentVolume "pv-a" is marked for deletion'
+    assert (places(world), texts(world)) == ({}, [("FailedAttachVolume", text)])
+    kept = settled(going, attachment(), node(used=True, attached=True), user("node-1"))
+    assert places(kept) == {"node-1": True}
+
+
 @pytest.mark.parametrize("crash_after", range(3))
 def test_an_attachment_is_finished_after_a_crash(crash_after: int) -> None:
     world = World(bound(), disk(), node(), user("node-1"))
@@ -153,9 +163,11 @@ def test_a_shared_disk_is_attached_to_many_nodes() -> None:
     ],
 )
 def test_when_a_disk_is_detached(holder: Object | None, waited: float, fences: bool, gone: bool, forced: bool) -> None:
-    asked = attachment(annotations={DETACH_REQUESTED_AT: format_time(NOW)})
+    finalizers = ["external-attacher/d"] if fences else []
+    asked = attachment(annotations={DETACH_REQUESTED_AT: format_time(NOW)}, finalizers=finalizers)
     world = settled(disk(), asked, *([holder] if holder else []), fences=fences, now=NOW + waited)
-    assert (places(world) == {}) is gone
+    left = [each for each in world.objects.values() if each["kind"] == "VolumeAttachment" and not is_terminating(each)]
+    assert (not left) is gone
     assert [reason for reason, _ in texts(world)] == (["ForcedDetach"] if forced else [])
     if gone and holder:
         assert not world.get("Node", "node-1", "")["status"].get("volumesAttached")
@@ -200,6 +212,75 @@ def test_a_fenced_disk_moves_only_when_it_was_taken_away() -> None:
     assert made["metadata"]["finalizers"] == ["external-attacher/d"]
 
 
+HANDLE = {DISK_HANDLE: "h"}
+PROTECTED = ["external-attacher/d"]
+
+
+@pytest.mark.parametrize("vanished", [[], [volume()]], ids=["no-object", "no-disk-any-more"])
+@pytest.mark.parametrize(
+    ("holder", "gone"),
+    [
+        pytest.param(node(attached=True), True, id="not-in-use"),
+        pytest.param(node(used=True, attached=True), False, id="in-use"),
+        pytest.param(node(used=True, attached=True, taints=[TAINT]), True, id="out-of-service"),
+    ],
+)
+def test_an_attachment_outlives_its_volume_and_is_released(vanished: list[Object], holder: Object, gone: bool) -> None:
+    world = World(*vanished, attachment(annotations=HANDLE), holder)
+    for _ in range(3):
+        world.apply(plan_volume(KEY, world.snapshot, NOW, fences=False))
+    assert (places(world) == {}) is gone
+    assert ("volumesAttached" not in world.get("Node", "node-1", "")["status"]) is gone
+
+
+def test_attachments_of_no_persistent_volume_are_left_alone() -> None:
+    inline = attachment()
+    inline["spec"]["source"] = {"inlineVolumeSpec": {}}
+    assert plan_volume(("", ""), Snapshot.of([inline, node()]), NOW, fences=False) == NOTHING
+
+
+def test_a_new_attachment_knows_its_disk() -> None:
+    made = settled(disk(), node(), user("node-1")).get("VolumeAttachment", attachment_name(disk(), "node-1"), "")
+    assert attached_disk(made) == "h"
+
+
+def test_a_report_without_an_attachment_is_taken_back() -> None:
+    """A user deleted it; the disk is elsewhere, and this node's kubelet would mount it for the next pod."""
+    world = settled(disk(), attachment("node-2"), node(attached=True), node("node-2", used=True, attached=True), MOVED)
+    assert "volumesAttached" not in world.get("Node", "node-1", "")["status"]
+    assert places(world) == {"node-2": True}
+    assert world.get("Node", "node-2", "")["status"]["volumesAttached"]
+
+
+def test_a_deleted_attachment_is_made_again() -> None:
+    world = settled(disk(), node(used=True, attached=True), user("node-1"))
+    assert places(world) == {"node-1": True}
+    assert world.get("Node", "node-1", "")["status"]["volumesAttached"]
+
+
+def test_of_two_nodes_that_are_waited_for_the_first_is_not_forgotten() -> None:
+    early, late = format_time(NOW - 300), format_time(NOW)
+    first = attachment(annotations={DETACH_REQUESTED_AT: early})
+    second = attachment("node-2", annotations={DETACH_REQUESTED_AT: late})
+    silent = [node(used=True, ready=False), node("node-2", used=True, ready=False)]
+    outcome = plan_volume(KEY, Snapshot.of([disk(RWX), first, second, *silent]), NOW, fences=False)
+    assert outcome.again_at == NOW + 60
+
+
+def test_an_attachment_from_before_fencing_is_fenced_before_it_goes() -> None:
+    world = settled(disk(), attachment(), node(used=True, ready=False), node("node-2"), MOVED, fences=True)
+    going = world.get("VolumeAttachment", attachment_name(disk(), "node-1"), "")
+    assert (is_terminating(going), going["metadata"]["finalizers"]) == (True, PROTECTED)
+    assert sorted(places(world)) == ["node-1"]
+
+
+@pytest.mark.parametrize("terminating", [False, True])
+def test_without_fencing_no_finalizer_holds_a_disk(terminating: bool) -> None:
+    old = attachment(finalizers=PROTECTED, terminating=terminating)
+    world = settled(disk(), old, node(attached=True), node("node-2"), MOVED)
+    assert places(world) == {"node-2": True}
+
+
 @pytest.mark.parametrize(
     ("changed", "wakes"),
     [
@@ -214,6 +295,11 @@ def test_a_fenced_disk_moves_only_when_it_was_taken_away() -> None:
 def test_news_of_nodes_that_do_not_matter_wake_nobody(changed: Object, wakes: list[Any]) -> None:
     trigger = attach_detach_controller(fences=False).triggers["Node"]
     assert [*trigger(changed, Snapshot.of([bound(), disk(), attachment(), changed]))] == wakes
+
+
+def test_the_end_of_a_node_that_was_well_is_news() -> None:
+    trigger = attach_detach_controller(fences=False).triggers["Node"]
+    assert [*trigger(node(used=True, attached=True), Snapshot.of([bound(), disk(), attachment()]))] == [KEY]
 
 
 @pytest.mark.parametrize(

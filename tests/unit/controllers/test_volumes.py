@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from petset.cluster.api.objects import Object
@@ -13,9 +11,7 @@ from petset.cluster.api.volumes import (
     SELECTED_NODE,
 )
 from petset.cluster.control.snapshot import Snapshot
-from petset.cluster.control.writes import NOTHING, ConfirmNone, Create, Delete, Record, Update
-from petset.cluster.controllers import volume_phases
-from petset.cluster.controllers.confirm import HasUid
+from petset.cluster.control.writes import NOTHING, ConfirmNone, Create, Patch, Record, Update
 from petset.cluster.controllers.volume_protection import plan_claim_protection, plan_volume_protection
 from petset.cluster.controllers.volumes import claim_controller, plan_claim, volume_controllers
 from tests import builders
@@ -26,7 +22,7 @@ from tests.unit.controllers.volume_kit import (
     RWX,
     bound,
     claim,
-    plan_volume,
+    node_of,
     reference,
     settled,
     storage_class,
@@ -161,7 +157,8 @@ def test_a_delayed_claim_takes_no_free_volume_but_one_reserved_for_it() -> None:
 @pytest.mark.parametrize(("asked", "given"), [("1", "1Mi"), ("5Gi", "5Gi"), ("1500M", "1500M")])
 def test_provisioning(asked: str, given: str) -> None:
     selected = {SELECTED_NODE: "node-1"}
-    world = settled(claim(storageClassName="fast", storage=asked, annotations=selected), storage_class(wait=True))
+    waiting = claim(storageClassName="fast", storage=asked, annotations=selected)
+    world = settled(waiting, storage_class(wait=True), node_of("node-1"))
     name = "pvc-uid-persistentvolumeclaim-data"
     made = world.get("PersistentVolume", name, "")
     assert made["spec"]["csi"] == {"driver": "petset.dev/disk", "volumeHandle": name, "fsType": "ext4"}
@@ -212,124 +209,6 @@ def test_a_terminating_unbound_claim_gets_nothing() -> None:
     assert plan_claim(KEY, Snapshot.of([going, volume()]), 0.0) == NOTHING
 
 
-PHASES = [
-    pytest.param(volume(phase="Pending"), [], "Available", id="no-claim"),
-    pytest.param(volume(phase="Pending", claimRef=reference(uid="")), [], "Available", id="reserved-by-name"),
-    pytest.param(volume(phase="Available", claimRef=reference()), [bound()], "Bound", id="claim-names-it"),
-    pytest.param(volume(phase="Bound", claimRef=reference()), [], "Released", id="claim-gone"),
-    pytest.param(volume(phase="Bound", claimRef=reference(uid="old")), [bound()], "Released", id="claim-replaced"),
-    pytest.param(volume(phase="Released", claimRef=reference(uid="old")), [], "Released", id="retained"),
-    pytest.param(volume(phase="Pending", claimRef=reference()), [claim()], "Pending", id="binding-under-way"),
-]
-
-
-@pytest.mark.parametrize(("one", "others", "phase"), PHASES)
-def test_volume_phases(one: Object, others: list[Object], phase: str) -> None:
-    world = World(one, *others)
-    world.apply(plan_volume(("", "pv-a"), world.snapshot, 0.0))
-    assert world.get("PersistentVolume", "pv-a", "")["status"]["phase"] == phase
-
-
-def test_a_volume_is_released_only_when_the_server_says_that_its_claim_is_gone() -> None:
-    one = volume(phase="Bound", claimRef=reference())
-    first = plan_volume(("", "pv-a"), Snapshot.of([one]), 0.0).writes[0]
-    uid = HasUid("uid-persistentvolumeclaim-data")
-    assert first == ConfirmNone("PersistentVolumeClaim", "default", "data", uid)
-
-
-def test_a_recreated_claim_does_not_get_its_retained_volume_back() -> None:
-    kept = volume(phase="Released", claimRef=reference(uid="old"))
-    assert volume_of(settled(claim(), kept)) is None
-
-
-def released(policy: str, **options: Any) -> Object:
-    taken = {"phase": "Bound", "claimRef": reference(uid="old"), "persistentVolumeReclaimPolicy": policy}
-    return volume(**(taken | options))
-
-
-@pytest.mark.parametrize(
-    "one",
-    [
-        pytest.param(released("Delete", csi={}, annotations={PROVISIONED_BY: "d"}), id="provisioned"),
-        pytest.param(released("Delete", csi={}, annotations={PROVISIONED_BY: "d"},
-                              finalizers=["kubernetes.io/pv-protection"]), id="protected"),
-        pytest.param(released("Delete"), id="hostPath-below-tmp"),
-    ],
-)  # fmt: skip
-def test_delete_policy_removes_the_volume(one: Object) -> None:
-    assert not settled(one).has("PersistentVolume", "pv-a", "")
-
-
-@pytest.mark.parametrize(
-    ("one", "reason", "message"),
-    [
-        pytest.param(released("Delete", hostPath={"path": "/data"}), "VolumeFailedDelete",
-                     "host_path deleter only supports /tmp/.+ but received provided /data", id="hostPath"),
-        pytest.param(released("Delete", csi={}), "VolumeFailedDelete",
-                     'error getting deleter volume plugin for volume "pv-a": no deletable volume plugin matched',
-                     id="hand-made"),
-        pytest.param(released("Recycle", csi={}), "VolumeFailedRecycle",
-                     "No recycler plugin found for the volume!", id="no-recycler"),
-        pytest.param(released("Burn"), "VolumeUnknownReclaimPolicy",
-                     "Volume has unrecognized PersistentVolumeReclaimPolicy", id="unknown-policy"),
-    ],
-)  # fmt: skip
-def test_policies_that_cannot_be_carried_out(one: Object, reason: str, message: str) -> None:
-    world = settled(one)
-    assert world.get("PersistentVolume", "pv-a", "")["status"] == {"phase": "Failed", "message": message}
-    assert [(each.reason, each.message) for each in world.said] == [(reason, message)]
-
-
-def test_recycling_scrubs_with_a_pod_and_frees_the_volume() -> None:
-    world = settled(released("Recycle", annotations={BOUND_BY_CONTROLLER: "yes"}))
-    pod = world.get("Pod", "recycler-for-pv-a")
-    assert pod["spec"]["volumes"] == [{"name": "vol", "hostPath": {"path": "/tmp/pv-a"}}]
-    assert world.get("PersistentVolume", "pv-a", "")["status"]["phase"] == "Released"
-    pod["status"] = {"phase": "Succeeded"}
-    world.settle(PLANS)
-    free = world.get("PersistentVolume", "pv-a", "")
-    assert free["status"]["phase"] == "Available"
-    assert "claimRef" not in free["spec"]
-    assert world.reasons() == ["VolumeRecycled"]
-    assert not world.has("Pod", "recycler-for-pv-a")
-
-
-def test_an_old_recycler_pod_does_not_count_for_a_new_claim() -> None:
-    old = builders.pod("recycler-for-pv-a", phase="Succeeded", annotations={volume_phases.RECYCLED_CLAIM: "older"})
-    (write,) = plan_volume(("", "pv-a"), Snapshot.of([released("Recycle", phase="Released"), old]), 0.0).writes
-    assert write == Delete("Pod", "default", "recycler-for-pv-a", uid="uid-pod-recycler-for-pv-a")
-
-
-def test_a_failed_recycler_fails_the_volume() -> None:
-    pod = builders.pod("recycler-for-pv-a", phase="Failed", annotations={volume_phases.RECYCLED_CLAIM: "old"})
-    world = settled(released("Recycle", phase="Released"), pod)
-    assert world.get("PersistentVolume", "pv-a", "")["status"]["phase"] == "Failed"
-    assert world.reasons() == ["VolumeFailedRecycle"]
-
-
-@pytest.mark.parametrize(
-    ("one", "left"),
-    [
-        pytest.param(volume("x", claimRef=reference(), phase="Bound", annotations={BOUND_BY_CONTROLLER: "yes"}),
-                     None, id="taken-by-us"),
-        pytest.param(volume("x", claimRef=reference(), phase="Bound"),
-                     {"namespace": "default", "name": "data"}, id="reserved-by-the-user"),
-    ],
-)  # fmt: skip
-def test_a_volume_of_a_claim_that_is_bound_elsewhere_is_free_again(one: Object, left: dict[str, str] | None) -> None:
-    world = settled(bound("pv-a"), volume("pv-a", claimRef=reference(), phase="Bound"), one)
-    freed = world.get("PersistentVolume", "x", "")
-    assert freed["spec"].get("claimRef") == left
-    assert freed["status"]["phase"] == "Available"
-
-
-def test_a_superfluous_provisioned_disk_is_deleted() -> None:
-    extra = volume("x", csi={}, claimRef=reference(), persistentVolumeReclaimPolicy="Delete",
-                   annotations={PROVISIONED_BY: "d"})  # fmt: skip
-    world = settled(bound("pv-a"), volume("pv-a", claimRef=reference(), phase="Bound"), extra)
-    assert not world.has("PersistentVolume", "x", "")
-
-
 @pytest.mark.parametrize(
     ("pods", "goes"),
     [
@@ -372,6 +251,15 @@ def test_the_whole_life_of_a_provisioned_claim() -> None:
     assert disk["metadata"]["deletionTimestamp"]
 
 
+@pytest.mark.parametrize("claim_ref", [{}, {"namespace": "default"}, {"uid": "u"}])
+def test_a_reservation_that_names_no_claim_harms_nobody(claim_ref: Object) -> None:
+    odd = volume("odd", claimRef=claim_ref)
+    for controller in volume_controllers():
+        for key in controller.triggers.get("PersistentVolume", lambda *_: [])(odd, Snapshot.of([odd, claim()])):
+            controller.plan(key, Snapshot.of([odd, claim()]), 0.0)
+    assert volume_of(settled(claim(), odd, volume("pv-b"))) == ("pv-b" if claim_ref else "odd")
+
+
 def test_triggers_reach_the_claims_that_a_free_volume_could_serve() -> None:
     claims = [claim("a"), claim("b", storageClassName="x"), claim("c", volumeName="pv-a"), claim("d", volumeName="z")]
     found = claim_controller().triggers["PersistentVolume"](volume(), Snapshot.of(claims))
@@ -388,6 +276,27 @@ def test_the_contended_step_is_guarded_by_the_resource_version() -> None:
     first = plan_claim(KEY, Snapshot.of([claim(), volume()]), 0.0).writes[0]
     assert isinstance(first, Update)
     assert first.object["metadata"]["resourceVersion"] == "1"
+
+
+def test_the_volume_is_protected_before_the_claim_says_that_it_has_it() -> None:
+    """The four steps in their order: a volume that is not Bound could be deleted under a claim that names it."""
+    first, *later = plan_claim(KEY, Snapshot.of([claim(), volume()]), 0.0).writes
+    assert isinstance(first, Update)
+    assert first.object["kind"] == "PersistentVolume"
+    assert [(each.kind, each.subresource) for each in later if isinstance(each, Patch)] == [
+        ("PersistentVolume", "status"),
+        ("PersistentVolumeClaim", ""),
+        ("PersistentVolumeClaim", "status"),
+    ]
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Released", "Failed"])
+def test_only_an_available_volume_is_matched(phase: str) -> None:
+    """One that was recycled has no claimRef any more, and a pod that may still empty it."""
+    free = volume(phase=phase)
+    world = World(claim(), free)
+    world.apply(plan_claim(KEY, world.snapshot, 0.0))
+    assert volume_of(world) is None
 
 
 def test_provisioning_twice_creates_one_volume() -> None:

@@ -78,6 +78,12 @@ def volume_of(world: World, name: str = "data") -> str | None:
     return world.get("PersistentVolumeClaim", name)["spec"].get("volumeName")
 
 
+def node_of(name: str) -> Object:
+    """A node with nothing but its host name's label."""
+    meta = builders.metadata("Node", name, namespace="", labels={"kubernetes.io/hostname": name})
+    return {"kind": "Node", "metadata": meta}
+
+
 def user(node: str, claim_name: str = "data") -> Object:
     return builders.pod(
         node=node, spec={"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim_name}}]}

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from random import Random
 
 import pytest
 
@@ -19,6 +20,7 @@ from petset.cluster.kubelet.memory import PodMemory, absorb
 from petset.cluster.kubelet.volumes import VolumeNotReady
 from tests.apis import new_api
 from tests.fakes.client import CuttableClient
+from tests.fakes.unruly import Trouble, UnrulyClient
 
 pytestmark = pytest.mark.looptime
 
@@ -48,13 +50,13 @@ class Node:
 
 
 @asynccontextmanager
-async def node(*, says: tuple[str, ...] = ()) -> AsyncIterator[Node]:
-    """A node whose kubelet has just started; `says` is what an earlier one has said."""
+async def node(*, says: tuple[str, ...] = (), lag_seconds: float = 0.0) -> AsyncIterator[Node]:
+    """A node whose kubelet has just started; `says` is what an earlier one has said, its news are late."""
     direct = LoopbackClient(await new_api())
     await direct.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}})
     if says:
         await direct.patch("Node", "node-1", body={"status": {"volumesInUse": [*says]}}, subresource="status")
-    link = CuttableClient(direct)
+    link = CuttableClient(UnrulyClient(direct, Trouble(Random(0), lag_seconds=lag_seconds)))
     attachments = Attachments(link, "node-1")
     task = asyncio.create_task(attachments.run())
     try:
@@ -86,6 +88,15 @@ async def test_an_attachment_from_before_our_word_does_not_count() -> None:
         await asyncio.sleep(1)
         it.link.cut()
         with pytest.raises(Unavailable):
+            await it.attachments.hold("uid", (DATA,))
+
+
+async def test_a_late_cache_does_not_show_a_disk_that_was_taken_away_before_our_word() -> None:
+    async with node(lag_seconds=0.9) as it:
+        await it.attach(ONE)
+        await asyncio.sleep(5)
+        await it.attach()
+        with pytest.raises(NotAttached):
             await it.attachments.hold("uid", (DATA,))
 
 

@@ -7,15 +7,26 @@ import pytest
 from petset.cluster.api.cri import Volume
 from petset.cluster.api.objects import Object
 from petset.cluster.kubelet.downward import PodFacts
-from petset.cluster.kubelet.volumes import Needed, VolumeNotReady, bound_volumes, needed_objects, pod_volumes
+from petset.cluster.kubelet.volumes import (
+    Needed,
+    VolumeNotReady,
+    bound_volumes,
+    check_reachable,
+    needed_objects,
+    pod_volumes,
+)
 from tests.unit.kubelet.builders import container, pod
 
 FACTS = PodFacts("web-0", "", "10.0.0.1", "node-1")
 CLAIM = {"persistentVolumeClaim": {"claimName": "data-web-0"}}
 
 
-def claim(phase: str = "Bound", volume: str = "pv-1") -> Object:
-    return {"metadata": {"name": "data-web-0"}, "spec": {"volumeName": volume}, "status": {"phase": phase}}
+BOUND_TO = {"namespace": "default", "name": "data-web-0", "uid": "uid-claim"}
+
+
+def claim(phase: str = "Bound", volume: str = "pv-1", **meta: object) -> Object:
+    metadata = {"name": "data-web-0", "uid": "uid-claim"} | meta
+    return {"metadata": metadata, "spec": {"volumeName": volume}, "status": {"phase": phase}}
 
 
 def sources(**volume_spec: object) -> dict[tuple[str, str], Object]:
@@ -27,7 +38,7 @@ def sources(**volume_spec: object) -> dict[tuple[str, str], Object]:
     }
     return {
         ("PersistentVolumeClaim", "data-web-0"): claim(),
-        ("PersistentVolume", "pv-1"): {"metadata": {"name": "pv-1"}, "spec": dict(volume_spec)},
+        ("PersistentVolume", "pv-1"): {"metadata": {"name": "pv-1"}, "spec": {"claimRef": BOUND_TO, **volume_spec}},
         ("ConfigMap", "settings"): settings,
         ("Secret", "login"): login,
     }
@@ -105,6 +116,20 @@ def test_what_the_machine_must_prepare(volume: Object, persistent: Object, expec
             "error processing PVC default/data-web-0: PVC is not bound", id="claim not bound",
         ),
         pytest.param(
+            CLAIM, {("PersistentVolumeClaim", "data-web-0"): claim(deletionTimestamp="2026-01-01T00:00:00Z")},
+            "error processing PVC default/data-web-0: PVC is being deleted", id="claim going",
+        ),
+        pytest.param(
+            CLAIM, sources(hostPath={"path": "/x"}, claimRef=None),
+            "error processing PVC default/data-web-0: found PV object pv-1 but it has a nil pv.Spec.ClaimRef "
+            "indicating it is not yet bound to the claim", id="volume not bound",
+        ),
+        pytest.param(
+            CLAIM, sources(hostPath={"path": "/x"}, claimRef=BOUND_TO | {"uid": "old"}),
+            "found PV object pv-1 but its pv.Spec.ClaimRef.UID old does not point to claim.UID uid-claim",
+            id="volume of another claim",
+        ),
+        pytest.param(
             {"configMap": {"name": "settings"}}, {},
             'MountVolume.SetUp failed for volume "v" : configmap "settings" not found', id="configMap missing",
         ),
@@ -125,6 +150,17 @@ def test_a_volume_that_is_not_ready_is_explained(
     with pytest.raises(VolumeNotReady) as caught:
         pod_volumes(pod(volumes=[{"name": "v", **volume}]), known, FACTS)
     assert message in str(caught.value)
+
+
+def test_a_volume_of_another_node_is_not_mounted() -> None:
+    here = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
+    known = sources(local={"path": "/mnt/ssd"}, nodeAffinity={"required": {"nodeSelectorTerms": [here]}})
+    check_reachable(known, {"metadata": {"name": "node-1", "labels": {"zone": "a"}}})
+    check_reachable(known, None)
+    with pytest.raises(VolumeNotReady) as caught:
+        check_reachable(known, {"metadata": {"name": "node-2", "labels": {"zone": "b"}}})
+    wanted = 'MountVolume.NodeAffinity check failed for volume "pv-1" : no matching NodeSelectorTerms'
+    assert str(caught.value) == wanted
 
 
 def test_what_a_pod_refers_to_is_found_once() -> None:

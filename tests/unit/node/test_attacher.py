@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from petset.cluster.api.attachments import DISK_HANDLE
 from petset.cluster.api.cri import CreationFailure, Volume
 from petset.cluster.api.objects import Object
 from petset.cluster.apiserver.loopback import LoopbackClient
@@ -47,7 +48,11 @@ def attachment(name: str = "csi-1", node: str = "node-1") -> Object:
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "VolumeAttachment",
-        "metadata": {"name": name, "finalizers": ["external-attacher/d"]},
+        "metadata": {
+            "name": name,
+            "finalizers": ["external-attacher/d"],
+            "annotations": {DISK_HANDLE: "disk-1"},
+        },
         "spec": {"attacher": "d", "nodeName": node, "source": {"persistentVolumeName": "pv-1"}},
     }
 
@@ -75,10 +80,6 @@ class Storage:
 @asynccontextmanager
 async def storage(volumes: Path) -> AsyncIterator[Storage]:
     client, machines = LoopbackClient(await new_api()), FakeMachines(volumes)
-    spec = {"capacity": {"storage": "1Mi"}, "accessModes": ["ReadWriteOnce"]}
-    csi = {"csi": {"driver": "d", "volumeHandle": "disk-1"}}
-    made = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-1"}, "spec": spec | csi}
-    await client.create(made)
     task = asyncio.create_task(Attacher(client, machines, volumes).run())
     try:
         yield Storage(client, machines, Fences(volumes))
@@ -128,6 +129,24 @@ async def test_attachments_without_our_finalizer_are_somebody_elses(tmp_path: Pa
         await world.client.create(other)
         await asyncio.sleep(1)
         assert "attached" not in ((await world.client.get("VolumeAttachment", "csi-1")).get("status") or {})
+
+
+async def test_other_finalizers_stay(tmp_path: Path) -> None:
+    async with storage(tmp_path) as world:
+        await world.attach(attachment())
+        body = {"metadata": {"finalizers": ["external-attacher/d", "example.com/backup"]}}
+        await world.client.patch("VolumeAttachment", "csi-1", body=body)
+        await world.client.delete("VolumeAttachment", "csi-1")
+        await asyncio.sleep(10)
+        left = await world.client.get("VolumeAttachment", "csi-1")
+        assert left["metadata"]["finalizers"] == ["example.com/backup"]
+
+
+def test_a_cluster_that_fences_no_more_admits_everybody(tmp_path: Path) -> None:
+    fences = Fences(tmp_path)
+    fences.keep_out("node-1", "disk-1")
+    fences.forget()
+    fences.check("node-1", [DISK])
 
 
 def test_marks_are_per_node_and_disk(tmp_path: Path) -> None:

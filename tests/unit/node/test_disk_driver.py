@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from petset.cluster.api.cri import RuntimeFailure
 from petset.cluster.api.objects import Object
-from petset.cluster.api.volumes import DISK_FINALIZER, local_disk_path
+from petset.cluster.api.volumes import DISK_FINALIZER, LOCAL_DISKS_FOLDER, local_disk_path
 from petset.cluster.apiserver.loopback import LoopbackClient
 from petset.cluster.clock import SystemClock
-from petset.cluster.node.disk_driver import DiskDriver, disk_folder
+from petset.cluster.node.disk_driver import DiskDriver, disk_folder, remove_disk
 from tests.apis import new_api
+from tests.fakes.unruly import Trouble, UnrulyClient
 
 
 def volume(policy: str, handle: str = "pvc-1") -> Object:
@@ -32,9 +35,11 @@ def volume(policy: str, handle: str = "pvc-1") -> Object:
 
 
 @asynccontextmanager
-async def driver(volumes: Path) -> AsyncIterator[LoopbackClient]:
+async def driver(volumes: Path, trouble: Trouble | None = None) -> AsyncIterator[LoopbackClient]:
     client = LoopbackClient(await new_api())
-    task = asyncio.create_task(DiskDriver(client, SystemClock(), volumes).run())
+    its_own = UnrulyClient(client, trouble or Trouble(Random(0)))
+    task = asyncio.create_task(DiskDriver(its_own, SystemClock(), volumes).run())
+    await asyncio.sleep(0.01)  # it watches now
     try:
         yield client
     finally:
@@ -57,7 +62,7 @@ async def drop_protection(client: LoopbackClient) -> None:
 async def until_gone(client: LoopbackClient) -> None:
     async with asyncio.timeout(10):
         while (await client.list("PersistentVolume")).items:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize(("policy", "kept"), [("Delete", False), ("Retain", True)])
@@ -93,17 +98,50 @@ async def test_a_crash_between_moving_and_removing_is_finished(tmp_path: Path) -
     assert not (tmp_path / "trash" / "pvc-1").exists()
 
 
-async def test_a_handle_that_leaves_the_folder_removes_nothing(tmp_path: Path) -> None:
-    precious = tmp_path / "precious"
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param({"local": {"path": local_disk_path("..", "precious")}}, id="path"),
+        pytest.param({"local": {"path": local_disk_path("link", "precious")}}, id="link"),
+        pytest.param({"local": {"path": "/srv/precious"}}, id="no-disk-of-ours"),
+    ],
+)
+def test_what_leads_out_of_the_folder_is_never_removed(spec: Object, tmp_path: Path) -> None:
+    precious, volumes = tmp_path / "precious", tmp_path / "volumes"
     precious.mkdir()
-    async with driver(tmp_path) as client:
-        await client.create(volume("Delete", handle="../precious"))
+    disks = volumes / "hostpath" / LOCAL_DISKS_FOLDER.strip("/")
+    disks.mkdir(parents=True)
+    (disks / "link").symlink_to(tmp_path)
+    with pytest.raises((OSError, RuntimeFailure)):
+        remove_disk(volumes, {"metadata": {"name": "pvc-1"}, "spec": spec})
+    assert precious.exists()
+
+
+@pytest.mark.looptime
+async def test_a_policy_that_was_changed_a_moment_ago_counts(tmp_path: Path) -> None:
+    """The driver's cache may be late; data that is removed is gone."""
+    folder, lag_seconds = disk(tmp_path), Random(0).uniform(0, 4)
+    trouble = Trouble(Random(0), lag_seconds=4)
+    async with driver(tmp_path, trouble) as client:
+        await client.create(volume("Delete"))
         await drop_protection(client)
         await client.delete("PersistentVolume", "pvc-1")
-        for _ in range(50):
-            await asyncio.sleep(0)
-        assert (await client.get("PersistentVolume", "pvc-1"))["metadata"]["finalizers"] == [DISK_FINALIZER]
-    assert precious.exists()
+        await asyncio.sleep(lag_seconds - 0.1)  # the driver hears of the deletion next, and of the change later
+        await client.patch("PersistentVolume", "pvc-1", body={"spec": {"persistentVolumeReclaimPolicy": "Retain"}})
+        await until_gone(client)
+    assert (folder / "kubia.txt").exists()
+
+
+async def test_a_removal_that_was_cut_off_and_met_a_late_writer_is_finished(tmp_path: Path) -> None:
+    """A crash left the folder in the trash, half empty; a machine that heard nothing made the disk's folder again."""
+    disk(tmp_path)
+    (tmp_path / "trash" / "pvc-1" / "rest").mkdir(parents=True)
+    async with driver(tmp_path) as client:
+        await client.create(volume("Delete"))
+        await drop_protection(client)
+        await client.delete("PersistentVolume", "pvc-1")
+        await until_gone(client)
+    assert [*(tmp_path / "disks").iterdir(), *(tmp_path / "trash").iterdir()] == []
 
 
 async def test_an_attached_disk_is_not_removed(tmp_path: Path) -> None:
@@ -138,7 +176,7 @@ async def test_an_attached_disk_is_not_removed(tmp_path: Path) -> None:
             {"local": {"path": local_disk_path("node-2", "pvc-1")}},
             "hostpath/var/lib/petset/local-disks/node-2/pvc-1", id="local-disk",
         ),
-        pytest.param({"csi": {"volumeHandle": "../x"}}, None, id="handle-that-leads-out"),
+        pytest.param({"csi": {"volumeHandle": "../x"}}, "disks/%2E.%2Fx", id="handle-that-leads-out"),
         pytest.param({"csi": {}}, None, id="no-handle"),
         pytest.param({"local": {"path": "/mnt/ssd"}}, None, id="hand-made-local-volume"),
         pytest.param({"local": {"path": local_disk_path("..", "../x")}}, None, id="path-that-leads-out"),

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from petset.cluster.api.objects import Object
-from petset.cluster.node.disk_usage import complaint, measure
+from petset.cluster.node.disk_usage import complaint
+from petset.cluster.node.trees import measure
 
 MEBIBYTE = 1024 * 1024
 
@@ -28,6 +29,12 @@ def test_more_than_the_capacity_is_told(storage: str, used: int, complains: bool
         assert (said.type, said.reason) == ("Warning", "VolumeConditionAbnormal")
         assert said.regarding["metadata"] == {"namespace": "default", "name": "data", "uid": "u"}
         assert "holds more than its capacity of 1Mi" in said.message
+
+
+def test_a_volume_whose_claim_was_just_cleared_concerns_nobody() -> None:
+    cleared = volume("1Mi")
+    del cleared["spec"]["claimRef"]
+    assert complaint(cleared, 2 * MEBIBYTE) is None
 
 
 def test_a_folder_is_measured_in_blocks_with_all_that_is_below(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from petset.cluster.node.disk_watch import FAULTS, DiskFault, verdict
+from petset.cluster.node.disk_watch import FAULTS, DiskFault, verdict, volume_at
 from petset.cluster.node.syscall_filter import _NUMBERS, Deed, known_calls
 
 STOPPED = {
@@ -31,6 +31,21 @@ def test_every_call_has_its_own_number(machine: str, monkeypatch: pytest.MonkeyP
     assert len(set(_NUMBERS[machine].values())) == len(_NUMBERS[machine])
     assert named == set(_NUMBERS[machine]) - {"seccomp", "io_uring_setup"}
     assert {"write", "pwrite64", "fsync", "fdatasync", "openat"} <= named
+
+
+@pytest.mark.parametrize(
+    ("path", "volume"),
+    [
+        ("/data", "outer"),
+        ("/data/file", "outer"),
+        ("/data/log/file", "inner"),
+        ("/data/logs", "outer"),
+        ("/database", ""),
+        ("/etc", ""),
+    ],
+)
+def test_the_innermost_volume_is_meant(path: str, volume: str) -> None:
+    assert volume_at(path, {"/data": "outer", "/data/log": "inner"}) == volume
 
 
 def test_an_unknown_machine_has_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from petset.cluster.api.cri import RuntimeFailure, SandboxSpec
+from petset.cluster.api.cri import RuntimeFailure, SandboxSpec, Volume
 from petset.cluster.clock import LoopClock
 from petset.cluster.network.addresses import loopback_plan
 from petset.cluster.network.loopback import LoopbackNetwork
@@ -60,6 +63,26 @@ async def test_a_successor_is_not_given_the_place_before_it_is_left(tmp_path: Pa
     await node.run_sandbox(pet("two"))
     await leaving
     assert network.attached == {"default/pet-0"}
+
+
+async def test_a_disk_of_many_files_holds_up_no_other_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Giving it to the pod's group happens beside the loop, and before the pod's turn to be made."""
+    done, begun = threading.Event(), threading.Event()
+
+    def slow(place: str, user: int, group: int, *, follow_symlinks: bool) -> None:
+        begun.set()
+        assert done.wait(10), "the loop waits for the disk"
+
+    monkeypatch.setattr(os, "chown", slow)
+    node = machine(tmp_path, SlowNetwork())
+    data = Volume("data", "disk", source="pv-1")
+    large = asyncio.create_task(node.run_sandbox(replace(pet("one"), volumes=(data,), group=4711)))
+    while not begun.is_set():
+        await asyncio.sleep(0)
+    await node.run_sandbox(replace(pet("two"), name="pet-1"))
+    assert [each.uid for each in await node.list_sandboxes()] == ["two"]
+    done.set()
+    assert (await large).uid == "one"
 
 
 async def test_a_place_that_could_not_be_left_is_left_again(tmp_path: Path) -> None:

@@ -76,7 +76,6 @@ def test_the_folder_holds_etc_volumes_and_logs(folder: PodFolder, tmp_path: Path
 @pytest.mark.parametrize(
     "volume",
     [
-        pytest.param(Volume("v", "disk", source="../../etc"), id="disk above"),
         pytest.param(Volume("v", "disk", source=""), id="disk without a name"),
         pytest.param(Volume("v", "hostPath", source="/a/../../b"), id="hostPath above"),
         pytest.param(Volume("..", "empty"), id="volume name"),
@@ -89,6 +88,29 @@ def test_no_volume_leaves_its_place(folder: PodFolder, tmp_path: Path, volume: V
     with pytest.raises(RuntimeFailure):
         folder.create(spec(volumes=(volume,)), "10.244.1.2")
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("handle", "name"),
+    [
+        pytest.param("pvc-3f2a", "pvc-3f2a", id="provisioned"),
+        pytest.param("a disk", "a disk", id="space"),
+        pytest.param("projects/p/zones/z/disks/d", "projects%2Fp%2Fzones%2Fz%2Fdisks%2Fd", id="slashes"),
+        pytest.param("../../etc", "%2E.%2F..%2Fetc", id="above"),
+        pytest.param("..", "%2E.", id="the folder above"),
+        pytest.param("a%2Fb", "a%252Fb", id="no two handles meet"),
+        pytest.param("a\0b", "a%00b", id="zero"),
+    ],
+)
+def test_every_disk_has_a_folder_of_its_own(folder: PodFolder, tmp_path: Path, handle: str, name: str) -> None:
+    folder.create(spec(volumes=(Volume("data", "disk", source=handle),)), "10.244.1.2")
+    assert [each.name for each in (tmp_path / "volumes" / "disks").iterdir()] == [name]
+
+
+def test_long_names_of_disks_are_told_apart(folder: PodFolder, tmp_path: Path) -> None:
+    handles = ("x" * 1000 + "1", "x" * 1000 + "2")
+    folder.create(spec(volumes=[Volume("data", "disk", source=handle) for handle in handles]), "10.244.1.2")
+    assert len([*(tmp_path / "volumes" / "disks").iterdir()]) == 2
 
 
 def paths_of(folder: PodFolder, *mounts: Mount) -> Any:
@@ -129,13 +151,16 @@ def test_a_sub_path_is_made_and_mounted(folder: PodFolder, tmp_path: Path) -> No
         pytest.param(Mount("data", "/x", sub_path="../pv-2"), id="sub path above"),
         pytest.param(Mount("data", "/x", sub_path="/etc"), id="absolute sub path"),
         pytest.param(Mount("data", "/x", sub_path="link/etc"), id="sub path through a link"),
+        pytest.param(Mount("data", "/x", sub_path="loop/x"), id="sub path through a loop"),
+        pytest.param(Mount("data", "/x", sub_path="x/" * 3000), id="endless sub path"),
     ],
 )
 def test_a_mount_that_cannot_be_is_refused(folder: PodFolder, tmp_path: Path, mount: Mount) -> None:
     disk = tmp_path / "volumes" / "disks" / "pv-1"
     disk.mkdir(parents=True)
     (disk / "link").symlink_to("/")
-    with pytest.raises(RuntimeFailure):
+    (disk / "loop").symlink_to("loop")
+    with pytest.raises((RuntimeFailure, OSError)):
         paths_of(folder, mount)
 
 

@@ -111,6 +111,20 @@ def test_claims_that_no_node_can_help(others: list[Object], reason: str) -> None
     assert refused(pod(volumes=uses("data")), node(), *others) == f"0/1 nodes are available: {reason}.{PREEMPTION}"
 
 
+@pytest.mark.parametrize(
+    ("others", "reason"),
+    [
+        pytest.param([], 'waiting for ephemeral volume controller to create the persistentvolumeclaim "a-v"',
+                     id="not-made-yet"),
+        pytest.param([bound_claim("a-v")], "PVC default/a-v was not created for pod default/a (pod is not owner)",
+                     id="somebody-elses"),
+    ],
+)  # fmt: skip
+def test_ephemeral_volumes_wait_for_a_claim_of_the_pods_own(others: list[Object], reason: str) -> None:
+    one = pod("a", volumes=[{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}])
+    assert refused(one, node(), *others) == f"0/1 nodes are available: {reason}.{PREEMPTION}"
+
+
 def test_no_nodes() -> None:
     assert refused(pod()) == "no nodes available to schedule pods"
 

@@ -164,6 +164,9 @@ VOLUMES = [
         "b", on="node-2", volumes=uses("data"))],
         ("node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode", False),
         id="ReadWriteOncePod-in-use"),
+    pytest.param(USER, [node(), bound_claim(modes=("ReadWriteOncePod",)), volume(), pod(
+        "b", on="node-2", volumes=uses("data")) | {"status": {"phase": "Succeeded"}}],
+        None, id="ReadWriteOncePod-of-a-pod-that-ended"),
 ]  # fmt: skip
 
 
