@@ -186,11 +186,15 @@ class SandboxStatus:
 
 @dataclass(frozen=True)
 class Image:
-    """A resolved image: `id` identifies the catalogue entry, `ports` are its usual ports."""
+    """A resolved image: `id` identifies the catalogue entry, `ports` are its usual ports.
+
+    `user` is the number of whom it runs as; "" for root.
+    """
 
     reference: str
     id: str
     ports: tuple[int, ...] = ()
+    user: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ official definitions (schema.py). Adding a kind is adding a row; there is no han
     KEPT      kinds that are stored and served, so that manifests and charts apply, and that nothing acts upon
     VIEWS     further versions of kinds above: the same objects, converted (versions.py)
     REVIEWS   questions that are answered and never stored (apiserver/reviews.py)
-    MEASURED  figures that are taken when somebody asks (apiserver/metrics.py)
+    MEASURED  what is found out when somebody asks (apiserver/metrics.py, component_statuses.py)
 
 CustomResourceDefinitions add rows while a cluster runs: `Registry.extra` is asked for them at every look-up.
 """
@@ -187,7 +187,9 @@ REVIEWS: tuple[Kind, ...] = (
 MEASURED: tuple[Kind, ...] = (
     Kind("metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes", namespaced=False, stored=False, verbs=("get", "list")),
     Kind("metrics.k8s.io", "v1beta1", "PodMetrics", "pods", stored=False, verbs=("get", "list")),
-)
+    Kind("", "v1", "ComponentStatus", "componentstatuses", ("cs",), namespaced=False, stored=False,
+         verbs=("get", "list")),
+)  # fmt: skip
 
 BUILT_IN = ACTING + KEPT
 """Every stored kind, once: what garbage collection and the end of a namespace are about."""

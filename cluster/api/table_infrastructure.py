@@ -124,6 +124,12 @@ def _class_text(obj: Object) -> str:
     return class_of({**obj, "spec": obj.get("spec") or {}}) or ""
 
 
+def _component_status(obj: Object, now: float) -> list[Any]:
+    healthy = condition({"status": obj}, "Healthy") or {}  # it has no status: it is one
+    status = {"True": "Healthy", "False": "Unhealthy"}.get(healthy.get("status", ""), "Unknown")
+    return [name_of(obj), status, healthy.get("message", ""), healthy.get("error", "")]
+
+
 def _storage_class(obj: Object, now: float) -> list[Any]:
     default = annotations_of(obj).get(IS_DEFAULT_CLASS) == "true"
     return [
@@ -219,5 +225,14 @@ INFRASTRUCTURE: dict[str, Table] = {
             AGE,
         ),
         _storage_class,
+    ),
+    "ComponentStatus": Table(
+        (
+            NAME,
+            column("Status", "Whether the component is healthy."),
+            column("Message", "What it says of itself."),
+            column("Error", "What is wrong with it."),
+        ),
+        _component_status,
     ),
 }

@@ -23,6 +23,7 @@ from petset.cluster.api.validation_replicas import (
     validate_replica_set,
     validate_replication_controller,
 )
+from petset.cluster.api.validation_services import external_name_errors
 from petset.cluster.api.validation_workloads import (
     validate_pod_spec,
     validate_stateful_set,
@@ -140,8 +141,10 @@ def _validate_service(service: Object) -> list[FieldError]:
         errors.append(required("spec.ports"))
     if headless and spec["type"] in ("NodePort", "LoadBalancer"):
         errors.append(wrong("spec.clusterIPs[0]", "None", f"may not be set to 'None' for {spec['type']} services"))
-    if spec["type"] == "ExternalName" and not spec.get("externalName"):
-        errors.append(required("spec.externalName"))
+    if spec["type"] == "ExternalName":
+        errors += external_name_errors(spec)
+        if not spec.get("externalName"):
+            errors.append(required("spec.externalName"))
     for number, port in enumerate(ports):
         errors += _validate_service_port(f"spec.ports[{number}]", port, several=len(ports) > 1)
     names = [port["name"] for port in ports if port.get("name")]
@@ -173,6 +176,8 @@ def _validate_volume(volume: Object) -> list[FieldError]:
     errors = _validate_access_modes(spec)
     if not (spec.get("capacity") or {}).get("storage"):
         errors.append(required("spec.capacity"))
+    else:
+        errors += _validate_size("spec.capacity[storage]", spec["capacity"])
     policies = ("Delete", "Recycle", "Retain")
     if spec["persistentVolumeReclaimPolicy"] not in policies:
         errors.append(
@@ -182,9 +187,20 @@ def _validate_volume(volume: Object) -> list[FieldError]:
     if not sources:
         errors.append(required("spec", "must specify a volume type"))
     errors += [forbidden(f"spec.{name}", "may not specify more than 1 volume type") for name in sources[1:]]
-    path = (spec.get("hostPath") or {}).get("path", "")
-    if ".." in path.split("/"):
-        errors.append(wrong("spec.hostPath.path", path, "must not contain '..'"))
+    return errors + _validate_volume_source(spec)
+
+
+def _validate_volume_source(spec: Object) -> list[FieldError]:
+    errors = []
+    for kind in ("hostPath", "local"):
+        path = (spec.get(kind) or {}).get("path", "")
+        if ".." in path.split("/"):
+            errors.append(wrong(f"spec.{kind}.path", path, "must not contain '..'"))
+    if "local" in spec and not (spec.get("nodeAffinity") or {}).get("required"):
+        errors.append(required("spec.nodeAffinity", "Local volume requires node affinity"))
+    csi = spec.get("csi")
+    if csi is not None:
+        errors += [required(f"spec.csi.{name}") for name in ("driver", "volumeHandle") if not csi.get(name)]
     return errors
 
 
@@ -200,18 +216,18 @@ def _validate_claim(claim: Object) -> list[FieldError]:
     errors = _validate_access_modes(spec)
     if not ((spec.get("resources") or {}).get("requests") or {}).get("storage"):
         errors.append(required("spec.resources[storage]"))
-    elif malformed := _malformed_request(claim):
-        errors.append(wrong("spec.resources[storage]", spec["resources"]["requests"]["storage"], malformed))
+    else:
+        errors += _validate_size("spec.resources[storage]", spec["resources"]["requests"])
     return errors
 
 
-def _malformed_request(claim: Object) -> str:
-    """What is wrong with the requested size as a quantity; "" if nothing."""
+def _validate_size(path: str, quantities: Object) -> list[FieldError]:
+    """A size that is no quantity would be met by everyone who compares volumes."""
     try:
-        requested(claim)
+        size = amount(quantities, "storage")
     except ValueError as error:
-        return str(error)
-    return ""
+        return [wrong(path, quantities["storage"], str(error))]
+    return [] if size > 0 else [wrong(path, quantities["storage"], "must be greater than zero")]
 
 
 def _validate_claim_update(new: Object, old: Object) -> list[FieldError]:
@@ -219,7 +235,10 @@ def _validate_claim_update(new: Object, old: Object) -> list[FieldError]:
 
     def fixed(spec: Object, other: Object) -> Object:
         free = {"resources", "volumeAttributesClassName"}
-        free |= {name for name in ("volumeName", "storageClassName") if other.get(name) is None}
+        if not other.get("volumeName"):
+            free.add("volumeName")
+        if other.get("storageClassName") is None:
+            free.add("storageClassName")
         return {name: value for name, value in spec.items() if name not in free}
 
     if fixed(new["spec"], old["spec"]) != fixed(old["spec"], old["spec"]):
@@ -230,9 +249,10 @@ def _validate_claim_update(new: Object, old: Object) -> list[FieldError]:
 def _validate_request(new: Object, old: Object) -> list[FieldError]:
     """The request of a bound claim may grow, and shrink no further than to what it has (ValidatePersistentVolumeClaim
     Update); that of an unbound one is fixed."""
-    if _malformed_request(new):
+    try:
+        asked, before = requested(new), requested(old)
+    except ValueError:  # said already
         return []
-    asked, before = requested(new), requested(old)
     if asked == before:
         return []
     if (old.get("status") or {}).get("phase") != "Bound":

@@ -17,6 +17,7 @@ from petset.cluster.errors import NotFound
 
 OPEN_PATHS = ("/healthz", "/livez", "/readyz", "/version")
 """Answered to everybody."""
+PATHS = ("/api", "/api/v1", "/apis", "/healthz", "/metrics", "/openapi/v3", "/version")
 
 VERSION: dict[str, str] = {
     "major": RELEASE.split(".")[0],
@@ -68,7 +69,7 @@ class About:
             case ["openapi", "v3", *name]:
                 return web.Response(body=self._open_api.document("/".join(name)), content_type="application/json")
             case [""]:
-                return json_response({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/openapi/v3", "/version"]})
+                return json_response({"paths": PATHS})
         raise NotFound("the server could not find the requested resource")
 
 

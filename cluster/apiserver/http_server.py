@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from aiohttp import web
@@ -23,6 +24,8 @@ from petset.cluster.apiserver.about import OPEN_PATHS, About, json_response
 from petset.cluster.apiserver.api import Api
 from petset.cluster.apiserver.authentication import TokenAuthenticator, User
 from petset.cluster.apiserver.bodies import MAX_BODY_BYTES, parse_body, parse_patch
+from petset.cluster.apiserver.component_statuses import DEPRECATION, component_status, component_statuses
+from petset.cluster.apiserver.component_statuses import KIND as COMPONENT_STATUS
 from petset.cluster.apiserver.decoding import decode
 from petset.cluster.apiserver.deletion import RETURNS_OBJECT
 from petset.cluster.apiserver.deliveries import WRITE_SECONDS, deliver
@@ -34,6 +37,7 @@ from petset.cluster.apiserver.pod_streams import SUBRESOURCES as STREAMED
 from petset.cluster.apiserver.pod_streams import PodStreams
 from petset.cluster.apiserver.proxy import PodProxy
 from petset.cluster.apiserver.rendering import form_of, render_list, render_object
+from petset.cluster.apiserver.request_counts import RequestCounts
 from petset.cluster.apiserver.reviews import Reviews, requested_by
 from petset.cluster.apiserver.verbs import Answer
 from petset.cluster.apiserver.watch_stream import stream_watch
@@ -60,13 +64,26 @@ class HttpServer:
         self._streams = streams
         self._metrics = metrics
         self._about = About(api.registry, api.schemas)
+        self._counts = RequestCounts(api.registry, api.backend)
         self._reviews = Reviews(authenticator)
         self._write_seconds = write_seconds
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=MAX_BODY_BYTES)
-        app.router.add_route("*", "/{path:.*}", self._handle)
+        app.router.add_route("*", "/{path:.*}", self._count)
         return app
+
+    async def _count(self, request: web.Request) -> web.StreamResponse:
+        content_type = request.headers.get("Content-Type", "")
+        asked = self._counts.began(request.method, request.rel_url.raw_path, request.query, content_type=content_type)
+        now, code = asyncio.get_running_loop().time, 0
+        began_at = now()
+        try:
+            response = await self._handle(request)
+            code = response.status
+            return response
+        finally:
+            self._counts.ended(asked, code, now() - began_at)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -94,6 +111,9 @@ class HttpServer:
         if raw_path.rstrip("/") in OPEN_PATHS:
             return self._about.answer(request, raw_path.rstrip("/"))
         user = self._authenticator.authenticate(request.headers.get("Authorization", ""))
+        if raw_path == "/metrics":
+            body, content_type = self._counts.text()
+            return web.Response(body=body, headers={"Content-Type": content_type})
         path = parse_path(raw_path)
         if path is None:
             return self._about.answer(request, raw_path.rstrip("/"))
@@ -104,6 +124,8 @@ class HttpServer:
             raise NotFound("the server could not find the requested resource")
         if kind.group == METRICS_GROUP:
             return await self._measured(request, kind, path)
+        if kind.kind == COMPONENT_STATUS:
+            return self._component_status(request, kind, path)
         if not kind.stored:
             return await self._review(request, kind, path, user)
         if path.subresource == "proxy":
@@ -225,6 +247,15 @@ class HttpServer:
         listing = await self._metrics.listing(kind, path.namespace, ListOptions.parse(request.query))
         return self._rendered_list(request, kind, listing)
 
+    def _component_status(self, request: web.Request, kind: Kind, path: ResourcePath) -> web.Response:
+        if request.method != "GET" or path.subresource or is_true(request.query.get("watch")):
+            raise _not_allowed()
+        if path.name:
+            answer = Answer(component_status(kind, path.name), warnings=[DEPRECATION])
+            return self._answer(request, kind, answer)
+        response = self._rendered_list(request, kind, component_statuses(kind, ListOptions.parse(request.query)))
+        return _warned(response, [DEPRECATION])
+
     async def _review(self, request: web.Request, kind: Kind, path: ResourcePath, user: User) -> web.Response:
         if request.method != "POST" or path.name:
             raise _not_allowed()
@@ -253,11 +284,14 @@ class HttpServer:
     def _answer(self, request: web.Request, kind: Kind, answer: Answer) -> web.Response:
         form, include = form_of(request.headers.get("Accept", "")), request.query.get("includeObject", "")
         shown = render_object(kind, answer.object, form=form, include=include, now=self._api.clock.now())
-        response = json_response(shown, status=201 if answer.created else 200)
-        for warning in answer.warnings:
-            quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
-            response.headers.add("Warning", f'299 - "{quoted}"')
-        return response
+        return _warned(json_response(shown, status=201 if answer.created else 200), answer.warnings)
+
+
+def _warned(response: web.Response, warnings: Iterable[str]) -> web.Response:
+    for warning in warnings:
+        quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.add("Warning", f'299 - "{quoted}"')
+    return response
 
 
 def _deletion_answer(kind: Kind, deleted: Object) -> Object:

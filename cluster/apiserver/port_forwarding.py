@@ -4,7 +4,8 @@
     kubectl older   ── SPDY on the raw socket ──────┼─ connection ── frames ── kubelet ── pod:port
     python, kr8s    ── WebSocket, 2 channels a port ┘
 
-A failed connection is told on its error stream and is the only one that ends. Bounds: MAX_CONNECTIONS at a time;
+A failed connection is told on its error stream and is the only one that ends; so is one that a bug of ours ends, which
+is logged. Bounds: MAX_CONNECTIONS at a time;
 QUEUED_PIECES of input per connection: when a pod does not read, the client is not read either, for it knows no flow
 control per stream, as with the real server.
 """
@@ -12,9 +13,10 @@ control per stream, as with the real server.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import struct
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import orjson
 from aiohttp import web
@@ -40,16 +42,19 @@ from petset.cluster.apiserver.wires import (
     offered_protocols,
     open_websocket,
     read_message,
+    until_either_ends,
     wants,
 )
 from petset.cluster.errors import ApiError, BadRequest, Forbidden
-from petset.cluster.streaming.frames import STATUS, STDIN, STDOUT, end_of, frame, read_frames
+from petset.cluster.streaming.frames import STATUS, STDIN, STDOUT, FrameError, end_of, frame, read_frames
 from petset.cluster.streaming.takeover import TakenOver, taken_over
 
 TUNNEL = "SPDY/3.1+portforward.k8s.io"
 PROTOCOL = "portforward.k8s.io"
 MAX_CONNECTIONS = 500
 QUEUED_PIECES = 16
+
+log = logging.getLogger(__name__)
 
 _SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
@@ -119,30 +124,42 @@ class Forwarded:
         path = ("portForward", namespace_of(self._pod), name_of(self._pod))
         try:
             async with self._kubelets.open_stream(self._pod, path, [("port", str(self._port))]) as (reader, writer):
-                upward = asyncio.create_task(self._pass_up(writer), name="port-forward up")
-                try:
-                    async for channel, data in read_frames(reader):
-                        if channel == STDOUT:
-                            await self._send(data)
-                        elif channel == STATUS:
-                            return str(orjson.loads(data).get("message") or "")
-                finally:
-                    upward.cancel()
-                    await asyncio.gather(upward, return_exceptions=True)
-            return "lost connection to pod"
+                return await self._pass(reader, writer)
         except ApiError as error:
             return error.message
+        except FrameError as error:
+            return str(error)
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("port-forward to %s/%s:%d failed", *path[1:], self._port)
+            return "Internal error occurred: see the API server's log"
         finally:
             self._over = True
             while not self._input.empty():  # whoever waits in give() goes on
                 self._input.get_nowait()
 
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+        upward = asyncio.create_task(self._pass_up(writer), name="port-forward up")
+        try:
+            async for channel, data in read_frames(reader):
+                if channel == STDOUT:
+                    await self._send(data)
+                elif channel == STATUS:
+                    return str(orjson.loads(data).get("message") or "")
+            return "lost connection to pod"
+        finally:
+            upward.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await upward
+
     async def _pass_up(self, writer: asyncio.StreamWriter) -> None:
-        while data := await self._input.get():
-            writer.write(frame(STDIN, data))
+        with contextlib.suppress(ConnectionError):  # which ends the reading as well
+            while data := await self._input.get():
+                writer.write(frame(STDIN, data))
+                await writer.drain()
+            writer.write(end_of(STDIN))
             await writer.drain()
-        writer.write(end_of(STDIN))
-        await writer.drain()
 
 
 class _Tunnel:
@@ -234,27 +251,22 @@ class _Channels:
         self._connection = connection
 
     async def run(self, ports: list[int]) -> str:
-        """Until the client hangs up, breaks the protocol, or every pod's side has ended."""
+        """Until the client hangs up or every pod's side has ended; answers how it broke the protocol, if it did."""
         forwarded = [Forwarded(self._kubelets, self._pod, port, self._sender(2 * at)) for at, port in enumerate(ports)]
-        ends = [asyncio.create_task(self._forward(2 * at + 1, each)) for at, each in enumerate(forwarded)]
-        reading = asyncio.create_task(self._read(forwarded), name="port-forward channels")
-        waited: list[asyncio.Future[Any]] = [asyncio.gather(*ends, return_exceptions=True), reading]
-        try:
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            return reading.result() if reading.done() else ""
-        finally:
-            for task in (*ends, reading):
-                task.cancel()
-            await asyncio.gather(*ends, reading, return_exceptions=True)
+        return await until_either_ends(self._read(forwarded), self._forward_all(forwarded))
 
-    async def _read(self, forwarded: list[Forwarded]) -> str:
+    async def _read(self, forwarded: list[Forwarded]) -> None:
         while (message := await read_message(self._connection)) is not None:
             if len(message) < 2:
                 continue
             if message[0] % 2 or message[0] // 2 >= len(forwarded):
-                return f"unexpected message on channel {message[0]}"
+                raise ProtocolError(f"unexpected message on channel {message[0]}")
             await forwarded[message[0] // 2].give(message[1:])
-        return ""
+
+    async def _forward_all(self, forwarded: list[Forwarded]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for at, each in enumerate(forwarded):
+                tasks.create_task(self._forward(2 * at + 1, each), name=f"port-forward channel {2 * at}")
 
     def _sender(self, channel: int) -> Send:
         async def send(data: bytes) -> None:
@@ -263,6 +275,6 @@ class _Channels:
         return send
 
     async def _forward(self, channel: int, forwarded: Forwarded) -> None:
-        problem = await forwarded.run()
-        if problem:
-            await self._connection.send_bytes(bytes([channel]) + problem.encode())
+        with contextlib.suppress(ConnectionError):  # the client is gone, which _read() sees as well
+            if problem := await forwarded.run():
+                await self._connection.send_bytes(bytes([channel]) + problem.encode())

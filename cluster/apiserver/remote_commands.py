@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
 
 from aiohttp import web
 
@@ -28,6 +26,7 @@ from petset.cluster.apiserver.wires import (
     offered_protocols,
     open_websocket,
     read_message,
+    until_either_ends,
     wants,
 )
 from petset.cluster.errors import BadRequest, Forbidden, NotFound
@@ -133,7 +132,7 @@ async def _serve_websocket(
             if channel == STATUS:
                 return
 
-    reason = await _until_either_ends(up(), down())
+    reason = await until_either_ends(up(), down())
     await close_websocket(connection, reason)
     return connection
 
@@ -145,7 +144,7 @@ async def _serve_spdy(request: web.Request, kubelet: Streams, protocol: str, exp
     )
     async with taken_over(request, head.encode()) as client:
         session = _SpdySession(SocketWire(*client), kubelet, expected)
-        await _until_either_ends(session.up(), session.down())
+        await until_either_ends(session.up(), session.down())
     return TakenOver()
 
 
@@ -210,19 +209,3 @@ class _SpdySession:
         if event.ended and channel == STDIN:
             self._writer.write(end_of(STDIN))
         await self._writer.drain()
-
-
-async def _until_either_ends(up: Coroutine[Any, Any, None], down: Coroutine[Any, Any, None]) -> str:
-    """Run both until one ends; answers what the client did wrong, if that was the end."""
-    tasks = [asyncio.create_task(up, name="up"), asyncio.create_task(down, name="down")]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, ProtocolError):
-            return str(result)
-        if isinstance(result, Exception) and not isinstance(result, (ConnectionError, TimeoutError)):
-            raise result
-    return ""

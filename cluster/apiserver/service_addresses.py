@@ -14,7 +14,8 @@ from ipaddress import IPv4Address, ip_address
 from petset.cluster.api.fields import FieldError, invalid, wrong
 from petset.cluster.api.kinds import Registry
 from petset.cluster.api.objects import Object, uid_of
-from petset.cluster.errors import InternalError
+from petset.cluster.api.validation_services import HEADLESS, cluster_ip_errors, family_of
+from petset.cluster.errors import InternalError, Invalid
 from petset.cluster.network.addresses import AddressPlan
 from petset.cluster.store.backend import Backend
 
@@ -44,10 +45,13 @@ class ServiceAddresses:
                 for field in _ADDRESS_FIELDS:  # what it had as another type is free again
                     spec.pop(field, None)
             return
+        _normalize(spec, old["spec"] if old else {})
+        if errors := cluster_ip_errors(spec):
+            raise self._refusal(service, errors)
         self._complete_families(service)
         if not spec.get("clusterIP"):
             spec["clusterIP"] = self.next_free()
-        elif old is None and spec["clusterIP"] != "None":
+        elif old is None and spec["clusterIP"] != HEADLESS:
             self._check_wanted(service)
         spec["clusterIPs"] = [spec["clusterIP"]]
         if spec["type"] in ("NodePort", "LoadBalancer"):
@@ -64,16 +68,20 @@ class ServiceAddresses:
 
     def out_of_range(self) -> list[Object]:
         """The stored Services whose address is not of this plan."""
-        with_address = [each for each in self._services() if each["spec"].get("clusterIP", "None") not in ("", "None")]
+        with_address = [
+            each for each in self._services() if each["spec"].get("clusterIP", HEADLESS) not in ("", HEADLESS)
+        ]
         return [each for each in with_address if ip_address(each["spec"]["clusterIP"]) not in self._plan.services]
 
     def _complete_families(self, service: Object) -> None:
         """The registry's rules for a cluster of one family (core/service/storage/alloc.go: initIPFamilyFields). A
         headless Service without a selector may name any: its endpoints are its author's."""
         spec = service["spec"]
-        families = spec.get("ipFamilies") or []
+        families = list(spec.get("ipFamilies") or [])
+        asked = spec.get("clusterIPs") or []
+        families += [family for each in asked[len(families) :] if (family := family_of(each))]
         policy = spec.get("ipFamilyPolicy") or ("RequireDualStack" if len(families) > 1 else "SingleStack")
-        if spec.get("clusterIP") != "None" or spec.get("selector"):
+        if spec.get("clusterIP") != HEADLESS or spec.get("selector"):
             errors = [
                 wrong(f"spec.ipFamilies[{number}]", family, "not configured on this cluster")
                 for number, family in enumerate(families)
@@ -83,7 +91,7 @@ class ServiceAddresses:
                 text = "this cluster is not configured for dual-stack services"
                 errors.insert(0, wrong("spec.ipFamilyPolicy", policy, text))
             if errors:
-                raise invalid(self._kind, service["metadata"].get("name", ""), errors)
+                raise self._refusal(service, errors)
         spec["ipFamilies"] = families or [FAMILY]
         spec["ipFamilyPolicy"] = policy
 
@@ -101,18 +109,14 @@ class ServiceAddresses:
 
     def _check_wanted(self, service: Object) -> None:
         wanted = service["spec"]["clusterIP"]
-        try:
-            inside = ip_address(wanted) in self._plan.services
-        except ValueError:
-            self._refuse(service, wrong("spec.clusterIPs[0]", [wanted], "must be a valid IP address"))
-        if not inside:
+        if ip_address(wanted) not in self._plan.services:
             text = (
                 f"failed to allocate IP {wanted}: the provided IP is not in the valid range. The range of valid IPs is "
             )
-            self._refuse(service, wrong("spec.clusterIPs", [wanted], text + str(self._plan.services)))
+            raise self._refusal(service, [wrong("spec.clusterIPs", [wanted], text + str(self._plan.services))])
         if wanted in self._taken():
             text = f"failed to allocate IP {wanted}: provided IP is already allocated"
-            self._refuse(service, wrong("spec.clusterIPs", [wanted], text))
+            raise self._refusal(service, [wrong("spec.clusterIPs", [wanted], text)])
 
     def _give_node_ports(self, service: Object) -> None:
         """Each (port, protocol) may be used once; TCP and UDP may share a number."""
@@ -135,14 +139,14 @@ class ServiceAddresses:
                 port["nodePort"] = wanted
             elif wanted not in NODE_PORTS:
                 text = "provided port is not in the valid range. The range of valid ports is 30000-32767"
-                self._refuse(service, wrong(f"spec.ports[{number}].nodePort", wanted, text))
+                raise self._refusal(service, [wrong(f"spec.ports[{number}].nodePort", wanted, text)])
             elif (wanted, protocol) in taken:
                 text = "provided port is already allocated"
-                self._refuse(service, wrong(f"spec.ports[{number}].nodePort", wanted, text))
+                raise self._refusal(service, [wrong(f"spec.ports[{number}].nodePort", wanted, text)])
             taken.add((wanted, protocol))
 
-    def _refuse(self, service: Object, error: FieldError) -> None:
-        raise invalid(self._kind, service["metadata"].get("name", ""), [error])
+    def _refusal(self, service: Object, errors: list[FieldError]) -> Invalid:
+        return invalid(self._kind, service["metadata"].get("name", ""), errors)
 
 
 def _node_ports(service: Object) -> list[int]:
@@ -152,6 +156,20 @@ def _node_ports(service: Object) -> list[int]:
     static, dynamic = NODE_PORTS[:STATIC_NODE_PORTS], NODE_PORTS[STATIC_NODE_PORTS:]
     start = zlib.crc32(uid_of(service).encode()) % max(1, len(dynamic))
     return [*dynamic[start:], *dynamic[:start], *static]
+
+
+def _normalize(spec: Object, old: Object) -> None:
+    """clusterIPs from what was said of clusterIP; who names the plural must name both (normalizeClusterIPs in
+    core/service/storage/storage.go)."""
+    address, addresses = spec.get("clusterIP") or "", spec.get("clusterIPs") or []
+    if old:
+        was, were = old.get("clusterIP") or "", old.get("clusterIPs") or []
+        if address == was:
+            spec["clusterIPs"] = addresses or were
+        elif addresses == were:
+            spec["clusterIPs"] = [address]
+    elif address:
+        spec["clusterIPs"] = addresses or [address]
 
 
 def _keep(spec: Object, old: Object) -> None:

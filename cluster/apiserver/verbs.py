@@ -10,13 +10,10 @@ deletion.py's, watching is watch.py's, the subresources with rules of their own 
 
 from __future__ import annotations
 
-import base64
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import orjson
 
 from petset.cluster.api.apply import Owner
 from petset.cluster.api.kinds import Kind, Registry
@@ -31,10 +28,12 @@ from petset.cluster.apiserver.custom_resources import DEFINITIONS, refuse_ended,
 from petset.cluster.apiserver.decoding import decode
 from petset.cluster.apiserver.options import ListOptions, WriteOptions
 from petset.cluster.apiserver.ownership import Ownership, record
+from petset.cluster.apiserver.paging import LATEST, ContinueExpired, key_of, make_token, read_token
 from petset.cluster.errors import (
     AlreadyExists,
     BadRequest,
     Conflict,
+    Expired,
     InternalError,
     Invalid,
     MethodNotAllowed,
@@ -83,23 +82,29 @@ class Verbs:
 
     def list(self, kind: Kind, namespace: str, options: ListOptions) -> Object:
         """A `…List`, sorted by (namespace, name). A `continue` token goes on after a key, in the state that
-        the first page was of. Raises Expired when that state is not known any more.
+        the first page was of. Raises ContinueExpired when that state is not known any more.
         """
-        revision, after = self.backend.revision, list[str]()
+        revision, after = self.backend.revision, None
         if options.continue_token:
-            revision, *after = _read_token(options.continue_token)
-        items = present_objects(self.backend, kind, namespace, revision=revision)
+            known, after = read_token(options.continue_token)
+            revision = known if known >= 0 else revision
+        try:
+            items = present_objects(self.backend, kind, namespace, revision=revision)
+        except Expired:
+            if after is None:
+                raise
+            raise ContinueExpired(make_token(LATEST, after)) from None
         if options.label_selector or options.field_selector:
             labels = parse_label_selector(options.label_selector)
             fields = parse_field_selector(options.field_selector)
             items = [obj for obj in items if labels.selects(obj) and fields.matches(obj)]
         meta: Object = {"resourceVersion": str(revision)}
         if after:
-            items = [obj for obj in items if [obj["metadata"].get("namespace", ""), obj["metadata"]["name"]] > after]
+            items = [obj for obj in items if key_of(obj) > after]
         if options.limit and len(items) > options.limit:
             meta["remainingItemCount"] = len(items) - options.limit
             items = items[: options.limit]
-            meta["continue"] = _make_token(revision, items[-1])
+            meta["continue"] = make_token(revision, key_of(items[-1]))
         return {"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": meta, "items": items}
 
     async def create(
@@ -358,19 +363,3 @@ def _is_held(obj: Object) -> bool:
     if obj["metadata"].get("finalizers") or (obj.get("spec") or {}).get("finalizers"):
         return True
     return bool(obj["metadata"].get("deletionGracePeriodSeconds"))
-
-
-def _make_token(revision: int, obj: Object) -> str:
-    key = [revision, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]]
-    return base64.urlsafe_b64encode(orjson.dumps(key)).decode()
-
-
-def _read_token(token: str) -> tuple[int, str, str]:
-    try:
-        key = orjson.loads(base64.urlsafe_b64decode(token))
-    except ValueError:
-        key = None
-    match key:
-        case [int(revision), str(namespace), str(name)]:
-            return revision, namespace, name
-    raise BadRequest("continue key is not valid: it is not one of this server")

@@ -7,11 +7,12 @@ the protocol gets the reason in the WebSocket's close; one that never reads hold
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from petset.cluster.apiserver.streams.channels import MAX_MESSAGE_BYTES
+from petset.cluster.apiserver.streams.channels import MAX_MESSAGE_BYTES, ProtocolError
 from petset.cluster.streaming.takeover import BUFFER_BYTES
 
 CLOSE_SECONDS = 5.0
@@ -99,3 +100,22 @@ def wants(request: web.Request, protocol: str) -> bool:
     """Whether the request asks for an upgrade to `websocket` or `SPDY/3.1`."""
     asked = request.headers.get("Connection", "").lower()
     return "upgrade" in asked and request.headers.get("Upgrade", "").lower() == protocol.lower()
+
+
+async def until_either_ends(up: Coroutine[Any, Any, None], down: Coroutine[Any, Any, None]) -> str:
+    """Run both until one ends; answers what the client did wrong, if that was the end.
+
+    An end by ConnectionError or TimeoutError is one; every other error is raised.
+    """
+    tasks = [asyncio.create_task(up, name="up"), asyncio.create_task(down, name="down")]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, ProtocolError):
+            return str(result)
+        if isinstance(result, Exception) and not isinstance(result, (ConnectionError, TimeoutError)):
+            raise result
+    return ""

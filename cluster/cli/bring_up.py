@@ -2,7 +2,8 @@
 
     Launch ── phases ──▶ "ready": every actor runs ── nodes over HTTPS ──▶ all Ready
 
-Whatever goes wrong or interrupts ends the launch: a cluster is up as a whole or not at all.
+Whatever goes wrong or interrupts ends the launch: a cluster is up as a whole or not at all. What takes long is named
+while it does (SILENCE_SECONDS), and again when READY_SECONDS have passed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from petset.cluster.cli.reader import ApiReader, NoAnswer
 from petset.cluster.settings import ClusterSettings
 
 READY_SECONDS = 120.0
+SILENCE_SECONDS = 15.0
+"""After so long without a word of progress, say what is being waited for."""
 SAME_DEATHS = 4
 """How often a component may die of the same cause before the cluster counts as broken: waiting helps no more then."""
 _POLL_SECONDS = 0.05
@@ -28,13 +31,23 @@ _POLL_SECONDS = 0.05
 Progress = Callable[[str], None]
 """Is told one line of text at each step."""
 
+
+@dataclass(frozen=True)
+class _Step:
+    """A phase of the supervisor's (actors/link.py), before it is reached and when it is."""
+
+    awaited: str
+    reached: str
+
+
 _STEPS = {
-    "ray": "Ray runs",
-    "api-server": "the API server answers",
-    "controller": "the controllers run",
-    "nodes": "the node machines and their kubelets run",
-    "ready": "every component runs",
+    "ray": _Step("Ray", "Ray runs"),
+    "api-server": _Step("the API server", "the API server answers"),
+    "controller": _Step("the controllers", "the controllers run"),
+    "nodes": _Step("the node machines and their kubelets", "the node machines and their kubelets run"),
+    "ready": _Step("the last components", "every component runs"),
 }
+"""In their order."""
 
 
 @dataclass(frozen=True)
@@ -72,49 +85,74 @@ def running_cluster(home: Path, name: str, options: UpOptions, progress: Progres
     folder = ClusterSettings(name, str(home)).folder
     since_seconds = time.time()
     launch = Launch.start(folder, options.arguments())
+    waiting = _Waiting(progress, folder.log)
     try:
-        deadline = time.monotonic() + READY_SECONDS
-        _wait_for_actors(launch, progress, deadline, folder.log)
+        _wait_for_actors(launch, waiting)
         settings = folder.read_settings()
-        _wait_for_nodes(launch, settings, since_seconds=since_seconds, deadline=deadline)
+        _wait_for_nodes(launch, settings, waiting, since_seconds=since_seconds)
         yield Running(launch, settings)
     finally:
         launch.stop()
 
 
-def _wait_for_actors(launch: Launch, progress: Progress, deadline: float, log: Path) -> None:
+class _Waiting:
+    """Time that passes, and what the user hears meanwhile."""
+
+    def __init__(self, progress: Progress, log: Path) -> None:
+        self.log = log
+        self._progress = progress
+        self._started_at = self._told_at = time.monotonic()
+
+    def tell(self, text: str) -> None:
+        self._told_at = time.monotonic()
+        self._progress(text)
+
+    def go_on(self, awaited: str) -> None:
+        """Say what is awaited when nothing was said for long. Raises LaunchFailed when it has been long enough."""
+        now = time.monotonic()
+        if now - self._started_at >= READY_SECONDS:
+            text = f"not up after {READY_SECONDS:.0f} s, still waiting for {awaited}; the files in {self.log} say why"
+            self.tell("stopping what has started")
+            raise LaunchFailed(text)
+        if now - self._told_at >= SILENCE_SECONDS:
+            self.tell(f"waiting for {awaited} ({now - self._started_at:.0f} s)")
+
+
+def _wait_for_actors(launch: Launch, waiting: _Waiting) -> None:
     told: Counter[str] = Counter()
-    while time.monotonic() < deadline:
+    to_come = dict(_STEPS)
+    while "ready" in to_come:
+        waiting.go_on(next(iter(to_come.values())).awaited)
         message = launch.next_message(wait_seconds=1.0) or {}
         if note := message.get("note"):
             told[note] += 1
             if told[note] == 1:
-                progress(note)
+                waiting.tell(note)
             elif told[note] == SAME_DEATHS:
-                raise LaunchFailed(f"{note}; the files in {log} say why")
-        if phase := message.get("phase"):
-            progress(_STEPS.get(phase, phase))
-        if phase == "ready":
-            return
-    raise LaunchFailed(f"not up after {READY_SECONDS:.0f} s; the files in {log} say why")
+                raise LaunchFailed(f"{note}; the files in {waiting.log} say why")
+        if step := to_come.pop(message.get("phase", ""), None):
+            waiting.tell(step.reached)
 
 
-def _wait_for_nodes(launch: Launch, settings: ClusterSettings, *, since_seconds: float, deadline: float) -> None:
+def _wait_for_nodes(launch: Launch, settings: ClusterSettings, waiting: _Waiting, *, since_seconds: float) -> None:
     reader = ApiReader(settings)
     try:
-        while time.monotonic() < deadline:
-            if _ready_nodes(reader, since_seconds).issuperset(settings.node_names):
-                return
+        while awaited := awaited_nodes(reader, settings, since_seconds):
+            waiting.go_on(awaited)
             launch.next_message(wait_seconds=_POLL_SECONDS)
     finally:
         reader.close()
-    raise LaunchFailed(f"not every node is Ready after {READY_SECONDS:.0f} s; see {settings.folder.log}")
 
 
-def _ready_nodes(reader: ApiReader, since_seconds: float) -> set[str]:
-    """Nodes that are Ready, by the word of a kubelet of this run: after a restart, the store knows the last run's."""
+def awaited_nodes(reader: ApiReader, settings: ClusterSettings, since_seconds: float) -> str:
+    """What is missing until all nodes are Ready by the word of a kubelet of this run (after a restart, the store knows
+    the last run's); "" for nothing."""
     try:
         renewed = reader.lease_times()
-        return {node.name for node in reader.nodes() if node.ready and renewed.get(node.name, 0.0) >= since_seconds}
-    except NoAnswer:
-        return set()
+        ready = {node.name: node.ready for node in reader.nodes()}
+    except NoAnswer as error:
+        return f"an answer of the API server ({error})"
+    silent = [name for name in settings.node_names if renewed.get(name, 0.0) < since_seconds]
+    unready = [name for name in settings.node_names if name not in silent and not ready.get(name)]
+    heard = [f"the kubelet of {name}" for name in silent] + [f"{name} to be Ready" for name in unready]
+    return ", ".join(heard)

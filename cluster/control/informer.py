@@ -1,8 +1,13 @@
 """An informer keeps one kind's objects in an index that follows the API server.
 
-    list ──▶ replace the index ──▶ watch from the list's revision ──▶ put / discard ──▶ handlers
-      ▲                                                          │
-      └──────────── Expired, Unavailable (after a pause) ◀───────┘
+    list ──▶ replace the index ──▶ watch from the last revision ──▶ put / discard ──▶ handlers
+      ▲                              ▲         │
+      │                              └─────────┤ the server ended the stream
+      └────────────────────────────────────────┘ Expired, Unavailable
+
+What ends is taken up again at once, but not what ended at once: a pause (backoff.py) follows a failed list, an error
+within SHORT_WATCH_SECONDS of a list, and a watch that was as short and brought nothing. So no trouble of a server
+becomes a storm of requests.
 
 Handlers are called with (old, new) for every difference, also those found by a relist; `None` means absent. They
 are plain functions and must not block. The index is current up to `revision`.
@@ -13,17 +18,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from random import Random
 
 from petset.cluster.api.objects import Object, name_of, namespace_of, uid_of
+from petset.cluster.control.backoff import Backoff
 from petset.cluster.control.client import Client
 from petset.cluster.control.snapshot import ObjectIndex, key_of
-from petset.cluster.errors import ApiError, Expired
+from petset.cluster.errors import ApiError
 
 Handler = Callable[[Object | None, Object | None], None]
 
-RETRY_SECONDS = 0.2
-"""Pause before the next try when the server did not answer; doubles up to MAX_RETRY_SECONDS."""
-MAX_RETRY_SECONDS = 5.0
+SHORT_WATCH_SECONDS = 1.0
+"""A watch that ends earlier without having brought anything has failed (reflector.go: very short watch)."""
+LONG_WATCH_SECONDS = 10.0
+"""After a watch of this length pauses begin anew. A reflector wants two minutes without a pause; here API servers are
+killed on purpose, and often."""
 
 log = logging.getLogger(__name__)
 
@@ -64,18 +73,15 @@ class Informer:
 
     async def run(self) -> None:
         """Follow the server until cancelled."""
-        pause = RETRY_SECONDS
+        # What is watched seeds the jitter, so that a replay pauses alike.
+        backoff = Backoff(Random(f"{self.kind} {self._namespace} {self._field_selector}"))
         while True:
             try:
                 await self._relist()
-                pause = RETRY_SECONDS
-                await self._follow()
-            except Expired:
-                continue
             except ApiError as error:
-                log.info("informer %s: %s; again in %.1f s", self.kind, error, pause)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, MAX_RETRY_SECONDS)
+                await self._pause(backoff, str(error))
+            else:
+                await self._follow(backoff)
 
     async def _relist(self) -> None:
         listing = await self._client.list(self.kind, self._namespace, field_selector=self._field_selector)
@@ -88,9 +94,24 @@ class Informer:
         await self._advance(int(listing.revision))
         self.synced.set()
 
-    async def _follow(self) -> None:
-        """Watch until the stream ends; an ended stream is resumed where it stopped."""
+    async def _follow(self, backoff: Backoff) -> None:
+        """Watch until an error says to list again; an ended stream is resumed where it stopped."""
+        now = asyncio.get_running_loop().time
+        listed_at = now()
         while True:
+            began_at, began_from = now(), self.revision
+            error = await self._watch()
+            if now() - began_at >= LONG_WATCH_SECONDS:
+                backoff.reset()
+            seconds = now() - (listed_at if error else began_at)
+            if seconds < SHORT_WATCH_SECONDS and (error or self.revision == began_from):
+                await self._pause(backoff, str(error or "the watch ended at once"))
+            if error:
+                return
+
+    async def _watch(self) -> ApiError | None:
+        """One watch to its end; answers the error that ended it, None when the server ended it in good order."""
+        try:
             async with self._client.watch(
                 self.kind, self._namespace, revision=str(self.revision), field_selector=self._field_selector
             ) as events:
@@ -100,6 +121,14 @@ class Informer:
                     elif event.type != "BOOKMARK":
                         self._apply(event.object)
                     await self._advance(int(event.object["metadata"]["resourceVersion"]))
+        except ApiError as error:
+            return error
+        return None
+
+    async def _pause(self, backoff: Backoff, why: str) -> None:
+        seconds = backoff.next_seconds()
+        log.info("informer %s: %s; again in %.1f s", self.kind, why, seconds)
+        await asyncio.sleep(seconds)
 
     def _apply(self, obj: Object) -> None:
         old = self.index.get(namespace_of(obj), name_of(obj))

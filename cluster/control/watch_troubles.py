@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -173,8 +173,7 @@ async def _late(events: AsyncIterator[WatchEvent], seconds: float) -> AsyncItera
         yield _in_time(waiting, seconds)
     finally:
         reading.cancel()
-        with suppress(asyncio.CancelledError):
-            await reading
+        await asyncio.wait({reading})  # unlike `await reading`, it lets a cancellation of ours pass
 
 
 async def _read(

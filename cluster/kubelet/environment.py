@@ -18,6 +18,7 @@ from typing import Any
 from petset.cluster.api.cri import ContainerSpec, Mount
 from petset.cluster.api.objects import Object, name_of, namespace_of
 from petset.cluster.kubelet.downward import ConfigError, PodFacts, field_value, resource_field
+from petset.cluster.kubelet.non_root import security_context
 
 _REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)|\$")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -162,7 +163,7 @@ def _referenced(kind: str, reference: Mapping[str, Any], *, sources: Sources) ->
 
 def _user(pod: Object, container: Object) -> str:
     """`runAsUser` and `runAsGroup`, the container's own or the pod's; "" when nobody names a user."""
-    context = {**(pod["spec"].get("securityContext") or {}), **(container.get("securityContext") or {})}
+    context = security_context(pod, container)
     if context.get("runAsUser") is None:
         return ""
     group = context.get("runAsGroup")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from petset.cluster.api.cri import SandboxStatus
+from petset.cluster.api.cri import Image, SandboxStatus, Volume
 from petset.cluster.api.objects import Object, uid_of
 from petset.cluster.clock import Clock
 from petset.cluster.control.client import Client
@@ -37,8 +37,8 @@ class Parts:
     sources: SourceCache
     attachments: Attachments
     look_again: Callable[[], None]
-    images: set[str] = field(default_factory=set)
-    """Image references that this node fetched."""
+    images: dict[str, Image] = field(default_factory=dict)
+    """What this node fetched, by reference."""
 
     def facts_of(self, pod: Object, sandbox: SandboxStatus | None) -> PodFacts:
         """What this node hands to a pod's containers about itself."""
@@ -56,6 +56,7 @@ class PodState:
     """What is known of one pod now. `wake` is set whenever there is something new to plan for, whoever found it.
 
     `removed` is the sandbox as it was before the worker removed it: its containers are still to be reported.
+    `shown` are the volumes with files as the machine surely shows them; nothing while that is not sure.
     """
 
     pod: Object
@@ -64,6 +65,8 @@ class PodState:
     removed: SandboxStatus | None = None
     gone: bool = False
     over: bool = False
+    asked_for_sandbox: bool = False
+    shown: tuple[Volume, ...] = ()
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take_pod(self, pod: Object) -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Collection, Mapping
-from contextlib import ExitStack
-from types import TracebackType
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Self
 
 from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple
+from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
 
 from petset.cluster.network.netlink import open_connections
 
@@ -24,19 +23,17 @@ Place = tuple[str, int]
 
 
 class UdpFlows:
-    """The tracked UDP flows of this thread's network namespace; `with` closes it."""
+    """The tracked UDP flows of a network namespace; made by `open`."""
 
-    def __init__(self) -> None:
-        self._open = ExitStack()
-        self._connections = self._open.enter_context(open_connections())
+    def __init__(self, connections: NFCTSocket) -> None:
+        self._connections = connections
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.close()
+    @classmethod
+    @contextmanager
+    def open(cls) -> Iterator[Self]:
+        """Those of this thread's network namespace."""
+        with open_connections() as connections:
+            yield cls(connections)
 
     def end(self, kept: Mapping[Place, Collection[Place]]) -> None:
         """End the flows to each of these places, but for those that are sent on to where its are kept. Raises OSError.

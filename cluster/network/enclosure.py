@@ -14,7 +14,6 @@ The opener must have a single thread when it opens (a user namespace cannot be m
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import select
@@ -32,7 +31,6 @@ _NAMESPACES = (
     syscalls.NEW_NETWORK | syscalls.NEW_MOUNT | syscalls.NEW_PID | syscalls.NEW_IPC | syscalls.NEW_UTS
 )  # fmt: skip
 _WATCHED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
-_SET_PARENT_DEATH_SIGNAL = 1
 _GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 0x1
 
 
@@ -84,14 +82,6 @@ def enter_own_user_namespace() -> None:
             file.write(content)
 
 
-def die_with_parent(still_there: Callable[[], bool]) -> None:
-    """SIGKILL for this process when the parent's thread ends; ends at once when it is gone already."""
-    zero = ctypes.c_ulong(0)
-    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, ctypes.c_ulong(signal.SIGKILL), zero, zero, zero)
-    if not still_there():
-        os._exit(128 + signal.SIGKILL)
-
-
 def raise_loopback() -> None:
     """Bring up `lo` of this thread's network namespace."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
@@ -102,7 +92,7 @@ def raise_loopback() -> None:
 
 def _gate(run: Callable[[], int], *, opener: int, report: int, mask_before: set[int | signal.Signals]) -> NoReturn:
     try:
-        die_with_parent(lambda: os.getppid() == opener)
+        syscalls.die_with_parent(signal.SIGKILL, lambda: os.getppid() == opener)
         if os.geteuid() != 0:
             enter_own_user_namespace()
         syscalls.unshare(_NAMESPACES)
@@ -122,7 +112,7 @@ def _init(
     run: Callable[[], int], *, gate_lives: int, report: int, mask_before: set[int | signal.Signals]
 ) -> NoReturn:  # fmt: skip
     try:
-        die_with_parent(lambda: not select.select([gate_lives], [], [], 0)[0])
+        syscalls.die_with_parent(signal.SIGKILL, lambda: not select.select([gate_lives], [], [], 0)[0])
         syscalls.mount("none", "/", "", syscalls.RECURSIVE | syscalls.SLAVE)
         syscalls.mount("proc", "/proc", "proc", syscalls.NO_SET_UID | syscalls.NO_DEVICES | syscalls.NO_EXEC)
         raise_loopback()

@@ -23,12 +23,13 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from itertools import count
-from types import TracebackType
 from typing import Self
+
+from pyroute2.nftables.main import NFTables
 
 from petset.cluster.network import nft
 from petset.cluster.network.connections import Place, UdpFlows
@@ -90,33 +91,27 @@ class Way:
 
 
 class ServiceRules:
-    """The rules of this thread's network namespace; `with` opens them."""
+    """The rules of a network namespace; made by `open`."""
 
-    def __init__(self, *, services: IPv4Network, pods: IPv4Network) -> None:
-        """`services`: where cluster IPs are, `pods`: the range of this node's pods."""
+    def __init__(self, tables: NFTables, flows: UdpFlows, *, services: IPv4Network, pods: IPv4Network) -> None:
+        self._tables = tables
+        self._flows = flows
         self._services = services
         self._pods = pods
         self._affinity_seconds: dict[Front, int] = {}
         """Of every frontend that there is."""
-        self._open = ExitStack()
-        self._tables = self._open.enter_context(open_tables(nft.IPV4))
-        self._flows = self._open.enter_context(UdpFlows())
 
-    def __enter__(self) -> Self:
-        """Raises OSError where the kernel cannot translate addresses."""
-        try:
-            nft.transact(self._tables, self._foundations())
-            self._flows.end({NOWHERE: ()})
-        except OSError:
-            self._open.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leaves the rules in force, as kube-proxy does."""
-        self._open.close()
+    @classmethod
+    @contextmanager
+    def open(cls, *, services: IPv4Network, pods: IPv4Network) -> Iterator[Self]:
+        """Those of this thread's network namespace. `services`: where cluster IPs are, `pods`: the range of this
+        node's pods. What is closed leaves its rules in force, as kube-proxy does. Raises OSError where the kernel
+        cannot translate addresses or track connections."""
+        with open_tables(nft.IPV4) as tables, UdpFlows.open() as flows:
+            rules = cls(tables, flows, services=services, pods=pods)
+            nft.transact(tables, rules._foundations())
+            flows.end({NOWHERE: ()})
+            yield rules
 
     def change(self, ways: Mapping[Front, Way | None]) -> None:
         """Send further connections these ways; None: answer no longer, connections go on. Raises OSError: nothing

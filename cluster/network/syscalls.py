@@ -1,4 +1,5 @@
-"""The system calls behind namespaces and mounts that Python 3.11 does not have; errors are OSErrors that name the call.
+"""The system calls of namespaces, mounts and processes that Python 3.11 does not have; errors are OSErrors that name
+the call.
 
 Network, UTS and IPC namespaces belong to a thread, so one thread of a process may visit another (`visiting`). User,
 mount and PID namespaces belong to a process: only a process with a single thread may change them.
@@ -9,8 +10,9 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 NEW_MOUNT = 0x00020000
 NEW_UTS = 0x04000000
@@ -34,7 +36,25 @@ _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 _ATTRIBUTE_READ_ONLY = 0x1
 
+_SET_PARENT_DEATH_SIGNAL = 1
+
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent(number: int, still_there: Callable[[], bool]) -> None:
+    """Receive signal `number` when the parent (thread) ends; end at once when it is gone already.
+
+    Survives exec, not fork.
+    """
+    prctl(_SET_PARENT_DEATH_SIGNAL, ctypes.c_ulong(number))
+    if not still_there():
+        os._exit(128 + number)
+
+
+def prctl(option: int, argument: Any) -> None:
+    """`argument` as ctypes hands it to C."""
+    zero = ctypes.c_ulong(0)
+    _check(_libc.prctl(option, argument, zero, zero, zero), f"prctl {option}")
 
 
 def unshare(flags: int) -> None:

@@ -27,7 +27,7 @@ from typing import Any
 
 import yaml
 
-from petset.cluster.node.images import PLACEHOLDER, Catalogue, Program
+from petset.cluster.node.images import PLACEHOLDER, Program
 from petset.cluster.settings import SettingsError
 
 SHIPPED_CATALOGUE = Path(__file__).with_name("images.yaml")
@@ -39,11 +39,6 @@ _PYTHON = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 def shipped_programs() -> list[Program]:
     """The entries that come with petset."""
     return read_catalogue(SHIPPED_CATALOGUE)
-
-
-def load_catalogue(*files: Path) -> Catalogue:
-    """The shipped catalogue, after the entries of `files`. Raises SettingsError naming file, entry and field."""
-    return Catalogue([program for file in (*files, SHIPPED_CATALOGUE) for program in read_catalogue(file)])
 
 
 def read_catalogue(file: Path) -> list[Program]:

@@ -74,7 +74,15 @@ class Program:
         for program in programs:
             if not shutil.which(program, path=path):
                 return f"the program {program!r}"
-        return "" if not self.user or _is_known(self.user) else f"the user {self.user!r}"
+        return "" if not self.user or self.user_id else f"the user {self.user!r}"
+
+    @property
+    def user_id(self) -> str:
+        """The number of `user` on this machine; "" without one, and for one that is not known here."""
+        try:
+            return str(pwd.getpwnam(self.user).pw_uid) if self.user else ""
+        except KeyError:
+            return ""
 
     @property
     def remedy(self) -> str:
@@ -110,7 +118,7 @@ class Catalogue:
         program = next((each for each in fitting if not each.missing), None)
         if program is not None:
             image_id = f"{reference.registry}/{reference.repository}@{program.digest()}"
-            return Image(text, id=image_id, ports=program.ports), program
+            return Image(text, id=image_id, ports=program.ports, user=program.user_id), program
         if fitting:
             first = fitting[0]
             raise ImageNotFound(
@@ -132,14 +140,6 @@ def fill_placeholders(text: str, values: Mapping[str, str], path: Callable[[str,
         return values.get(found[1], found[0])
 
     return PLACEHOLDER.sub(value, text)
-
-
-def _is_known(user: str) -> bool:
-    try:
-        pwd.getpwnam(user)
-    except KeyError:
-        return False
-    return True
 
 
 def _natural(folder: str) -> list[tuple[int, str]]:

@@ -9,25 +9,32 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from petset.cluster.network import syscalls
 
 LOOK_AGAIN_SECONDS = 0.02
 """How soon to look for orphans again while there are some."""
 
-_SET_PARENT_DEATH_SIGNAL = 1
-_SET_NAME = 15
-_SET_CHILD_SUBREAPER = 36
+ALL_SIGNALS = frozenset(int(number) for number in signal.valid_signals())
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_SIGNAL_SET_BYTES = 128
+"""Of a sigset_t, in every C library for Linux."""
+_SET_NAME = 15
+_SET_CHILD_SUBREAPER, _GET_CHILD_SUBREAPER = 36, 37
+
 _python = ctypes.PyDLL(None, use_errno=True)
-"""The same, called without letting go of the interpreter's lock: a fork must not find it free."""
+"""The C library, called without letting go of the interpreter's lock: a fork must not find it free."""
+_python.PyOS_AfterFork_Child.restype = None
 
 
 def bare_fork() -> int:
     """Like os.fork, without what Python does in a child for its threads, locks and random numbers.
 
     That would touch some 0.5 MiB of memory which the child otherwise shares. For a process with a single thread, whose
-    child uses none of those, or forks with os.fork before it does. Raises OSError.
+    child uses none of those, or calls `finish_fork` before it does. Raises OSError.
     """
     pid = int(_python.fork())
     if pid < 0:
@@ -36,24 +43,42 @@ def bare_fork() -> int:
     return pid
 
 
-def die_with_parent(number: int, parent_pid: int) -> None:
-    """Receive signal `number` when the parent (thread) ends; end at once when it is gone already.
+def finish_fork() -> None:
+    """What `bare_fork` left out, in its child or in a child of that one."""
+    _python.PyOS_AfterFork_Child()
 
-    Survives exec, not fork.
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """No handler of ours runs meanwhile; a child that is forked inside keeps all signals blocked.
+
+    Python's own function makes an object for each signal of the answer, in every fork.
     """
-    _prctl(_SET_PARENT_DEATH_SIGNAL, ctypes.c_ulong(number))
-    if os.getppid() != parent_pid:
-        os._exit(128 + number)
+    before = ctypes.create_string_buffer(_SIGNAL_SET_BYTES)
+    _python.pthread_sigmask(signal.SIG_SETMASK, b"\xff" * _SIGNAL_SET_BYTES, before)
+    try:
+        yield
+    finally:
+        _python.pthread_sigmask(signal.SIG_SETMASK, before, None)
+
+
+def unblock_signals() -> None:
+    _python.pthread_sigmask(signal.SIG_SETMASK, bytes(_SIGNAL_SET_BYTES), None)
+
+
+def die_with_parent(number: int, parent_pid: int) -> None:
+    """Receive signal `number` when the parent (thread) ends; end at once when it is gone already (syscalls.py)."""
+    syscalls.die_with_parent(number, lambda: os.getppid() == parent_pid)
 
 
 def become_subreaper() -> None:
     """Inherit this process's orphaned descendants from now on. Survives exec, not fork."""
-    _prctl(_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
+    syscalls.prctl(_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
 
 
 def name_process(name: str) -> None:
     """The name that `ps` and `top` show; the kernel keeps 15 bytes."""
-    _prctl(_SET_NAME, ctypes.c_char_p(name.encode()))
+    syscalls.prctl(_SET_NAME, ctypes.c_char_p(name.encode()))
 
 
 def child_pids() -> list[int]:
@@ -69,6 +94,12 @@ def child_pids() -> list[int]:
         import psutil  # only there: every container would carry it
 
         return [child.pid for child in psutil.Process().children()]
+
+
+def is_subreaper() -> bool:
+    answer = ctypes.c_int()
+    syscalls.prctl(_GET_CHILD_SUBREAPER, ctypes.byref(answer))
+    return bool(answer.value)
 
 
 def kill_all(pids: Iterable[int]) -> list[int]:
@@ -99,8 +130,29 @@ def end_all_children() -> None:
             return
 
 
-def _prctl(option: int, argument: ctypes.c_ulong | ctypes.c_char_p) -> None:
-    zero = ctypes.c_ulong(0)
-    if _libc.prctl(option, argument, zero, zero, zero) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"prctl {option}: {os.strerror(error)}")
+def end_inherited_children(patience_seconds: float) -> None:
+    """SIGKILL for what this process has inherited as a subreaper, until nothing is left that may be signalled.
+
+    What it has started itself is in its own session, and stays: whoever starts a session of its own must not be there.
+    For a process with threads. Blocks, `patience_seconds` at the most.
+    """
+    import psutil  # only there: every container would carry it
+
+    refused = set[int]()
+    give_up_at = time.monotonic() + patience_seconds
+    while time.monotonic() < give_up_at:
+        children = [child.pid for child in psutil.Process().children()]
+        inherited = [pid for pid in children if _is_in_another_session(pid) and pid not in refused]
+        if not inherited:
+            return
+        refused.update(kill_all(inherited))
+        time.sleep(LOOK_AGAIN_SECONDS)
+        for pid in inherited:
+            os.waitpid(pid, os.WNOHANG)
+
+
+def _is_in_another_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) != os.getsid(0)
+    except ProcessLookupError:  # a child of ours that somebody has waited for
+        return False

@@ -14,17 +14,20 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import TypeVar
 
 from petset.cluster.network import syscalls
 from petset.cluster.network.service_rules import Front, ServiceRules, Way
 from petset.cluster.node.service_forwarding import Forwarding, OpenFrontend
 from petset.cluster.node.service_sockets import HOST
 from petset.cluster.node.service_table import Backends, Frontend
+
+_Answer = TypeVar("_Answer")
 
 CHANGES_AT_ONCE = 50
 """Frontends in one transaction: what a message to the kernel and its answers have room for."""
@@ -46,8 +49,8 @@ class _Thread:
         self._executor = ThreadPoolExecutor(1, "service rules")
         self._waiting: deque[_Change] = deque()
 
-    async def call(self, function: Callable[[], None]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._executor, function)
+    async def call(self, function: Callable[[], _Answer]) -> _Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function)
 
     async def change(self, rules: ServiceRules, change: _Change) -> None:
         """Carry it out, in one transaction with others that wait. Raises OSError: nothing changed."""
@@ -123,17 +126,14 @@ async def open_kernel(
     namespace: Path, relay: Forwarding, *, services: IPv4Network, pods: IPv4Network
 ) -> AsyncIterator[KernelForwarding]:
     """`services` and `pods`: the ranges of cluster IPs and of this node's pods. Raises OSError: the kernel cannot."""
-    thread = _Thread()
-    opened: list[ServiceRules] = []
+    thread, resources = _Thread(), ExitStack()
 
-    def open_rules() -> None:
+    def open_rules() -> ServiceRules:
         with syscalls.visiting(str(namespace)):
-            opened.append(ServiceRules(services=services, pods=pods).__enter__())
+            return resources.enter_context(ServiceRules.open(services=services, pods=pods))
 
     try:
-        await thread.call(open_rules)
-        yield KernelForwarding(opened[0], thread, relay)
+        yield KernelForwarding(await thread.call(open_rules), thread, relay)
     finally:
-        for rules in opened:
-            await thread.call(partial(rules.__exit__, None, None, None))
+        await thread.call(resources.close)
         await thread.end()

@@ -41,6 +41,8 @@ class Backend(Protocol):
     """Objects handed out are shared and must not be changed. An object handed in belongs to the backend from then on.
 
     `expected` is the revision that the object must still have: 0 means that it must not exist.
+
+    A write that is cancelled ends when its fate is decided, no earlier: a lock that is held around it is held as long.
     """
 
     @property

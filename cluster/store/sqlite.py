@@ -13,7 +13,8 @@ Conflict can read the state that caused it. When a commit fails (disk full), its
 can know what a crash would leave on disk), memory stays at the last published state, and the writes that gathered
 behind are checked again from there, since they were admitted on top of what now never happened.
 
-A caller that is cancelled while it waits does not take its write back. History is not kept on disk: after a restart
+A caller that is cancelled while it waits does not take its write back, and ends when that has settled: what it holds
+meanwhile (an admission's turn) it holds until its write can be read. History is not kept on disk: after a restart
 watches from before it are told Expired.
 """
 
@@ -136,7 +137,7 @@ class SqliteBackend(Index):
                 await obstacle.settled.wait()
                 continue
             write = self._admit(key, obj, deleted=deleted)
-            await write.settled.wait()
+            await _settled(write)
             if write.fate is _Fate.PUBLISHED:
                 return write.object
             if write.fate is _Fate.FAILED:
@@ -231,3 +232,15 @@ class SqliteBackend(Index):
             write.settle(_Fate.FAILED, cause)
         for write in displaced:
             write.settle(_Fate.DISPLACED)
+
+
+async def _settled(write: _Write) -> None:
+    """Wait for the end of a write, also when cancelled; the cancellation is raised then."""
+    cancelled: asyncio.CancelledError | None = None
+    while not write.settled.is_set():
+        try:
+            await write.settled.wait()
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled:
+        raise cancelled

@@ -180,7 +180,7 @@ class Site:
         def open_anew() -> None:
             with (
                 syscalls.visiting(str(_namespace(number))),
-                ServiceRules(services=self.plan.services, pods=self.plan.pod_range(number)),
+                ServiceRules.open(services=self.plan.services, pods=self.plan.pod_range(number)),
             ):
                 pass
 

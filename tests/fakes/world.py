@@ -58,14 +58,17 @@ class FakeComponent:
 
 
 class FakeWorld:
-    """Two nodes. `said` holds what was asked of components and cables; `pods` what runs on which node."""
+    """Two nodes, both on one further Ray node.
+
+    `said` holds what was asked of components and cables; `pods` what runs on which node.
+    """
 
     def __init__(self, *, has_namespaces: bool = True) -> None:
         self.said: list[tuple[str, ...]] = []
         self.pods: dict[str, list[SandboxStatus]] = {"node-1": [], "node-2": []}
         self.has_namespaces = has_namespaces
         self.network_refuses = False
-        names = ("api-server", "controller", "dns", *self.pods, "kubelet-1", "kubelet-2")
+        names = ("api-server", "controller", "dns", *self.pods, "kubelet-1", "kubelet-2", "ray-node-2")
         self.components = {name: FakeComponent(name, self.said) for name in names}
         self.wiring = Wiring(self._on_network if has_namespaces else no_namespaces)
 
@@ -76,6 +79,9 @@ class FakeWorld:
     @property
     def node_names(self) -> Sequence[str]:
         return [*self.pods]
+
+    def machines(self, component: str) -> Sequence[str]:
+        return [*self.pods] if component == "ray-node-2" else [each for each in self.pods if each == component]
 
     async def sandboxes(self, node: str) -> Sequence[SandboxStatus]:
         return self.pods[node]

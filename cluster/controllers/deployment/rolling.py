@@ -52,9 +52,10 @@ def without_unhealthy(
 def _spare(view: DeploymentView, old: Sequence[ReplicaSetView], new: ReplicaSetView | None) -> int:
     """How many pods may go now, counting those of the new set that are not available yet as missing.
 
-    Nothing while an old set's status still counts available pods that it was told to drop: they would go twice.
+    Nothing while a set's status may count available pods that it was told to drop: they would go twice. After a
+    rollback the new set may be such a one; so may one that was told to drop some and then to have as many as before.
     """
-    if any(each.available > each.replicas for each in active(old)):
+    if any(each.lags for each in (*active(old), *([new] if new else []))):
         return 0
     new_replicas, new_available = (new.replicas, new.available) if new else (0, 0)
     return total(old) + new_replicas - view.min_available - (new_replicas - new_available)

@@ -101,8 +101,8 @@ def _fence_posts(strategy: Object, replicas: int) -> tuple[int, int]:
 @dataclass(frozen=True)
 class ReplicaSetView:
     """A ReplicaSet of a Deployment. `replicas` is what it is told (or planned) to have; `actual`, `ready` and
-    `available` what its status counts. `desired` and `max_replicas` are the Deployment's figures when it was last
-    scaled, None where the annotation is missing."""
+    `available` what its status counts, `is_observed` whether that status knows of the present spec. `desired` and
+    `max_replicas` are the Deployment's figures when it was last scaled, None where the annotation is missing."""
 
     object: Object
     name: str
@@ -112,6 +112,7 @@ class ReplicaSetView:
     actual: int
     ready: int
     available: int
+    is_observed: bool
     revision: int
     desired: int | None
     max_replicas: int | None
@@ -128,10 +129,16 @@ class ReplicaSetView:
             actual=int(status.get("replicas") or 0),
             ready=int(status.get("readyReplicas") or 0),
             available=int(status.get("availableReplicas") or 0),
+            is_observed=int(status.get("observedGeneration") or 0) >= int(obj["metadata"].get("generation") or 0),
             revision=_number(annotations.get(REVISION)) or 0,
             desired=_number(annotations.get(DESIRED_REPLICAS)),
             max_replicas=_number(annotations.get(MAX_REPLICAS)),
         )
+
+    @property
+    def lags(self) -> bool:
+        """Whether its status may count pods that it has been told to drop."""
+        return not self.is_observed or self.available > self.replicas
 
     @property
     def age_order(self) -> tuple[str, str]:

@@ -60,7 +60,46 @@ async def test_an_address_is_free_again_when_its_service_becomes_another_name() 
 CASES = {
     "outside the range": ({"clusterIP": "10.0.0.1"}, "is not in the valid range"),
     "taken": ({"clusterIP": "127.128.0.10"}, "already allocated"),
-    "no address": ({"clusterIP": "x"}, "must be a valid IP address"),
+    "no address": (
+        {"clusterIP": "x"},
+        r'clusterIPs\[0\]: Invalid value: "x": must be a valid IP address, \(e.g. 10.9.8.7 or 2001:db8::ffff\)$',
+    ),
+    "the plural alone": (
+        {"clusterIPs": ["127.128.0.99"]},
+        r'clusterIPs: Invalid value: \["127.128.0.99"\]: must be empty when `clusterIP` is not specified$',
+    ),
+    "the plural begins with another one": (
+        {"clusterIP": "127.128.0.98", "clusterIPs": ["127.128.0.99"]},
+        r'clusterIPs: Invalid value: \["127.128.0.99"\]: first value must match `clusterIP`$',
+    ),
+    "two of one family": (
+        {"clusterIP": "127.128.0.98", "clusterIPs": ["127.128.0.98", "127.128.0.99"]},
+        "may specify no more than one IP for each IP family",
+    ),
+    "three of them": (
+        {"clusterIP": "127.128.0.98", "clusterIPs": ["127.128.0.98", "fd00::1", "fd00::2"]},
+        "may only hold up to 2 values",
+    ),
+    "none, and another one": (
+        {"clusterIP": "None", "clusterIPs": ["None", "127.128.0.99"]},
+        "'None' must be the first and only value",
+    ),
+    "a second one of a family that the cluster lacks": (
+        {"clusterIP": "127.128.0.98", "clusterIPs": ["127.128.0.98", "fd00::1"]},
+        "not configured for dual-stack services",
+    ),
+    "the only one of a family that the cluster lacks": (
+        {"clusterIP": "fd00::1"},
+        r'spec.ipFamilies\[0\]: Invalid value: "IPv6": not configured on this cluster',
+    ),
+    "not of the family that is named": (
+        {"clusterIP": "127.128.0.98", "ipFamilies": ["IPv6"]},
+        r"clusterIPs\[0\]: .*: expected an IPv6 value as indicated by `ipFamilies\[0\]`",
+    ),
+    "an external name with an address": (
+        {"type": "ExternalName", "externalName": "example.com", "clusterIP": "127.128.0.98"},
+        "spec.clusterIPs: Forbidden: may not be set for ExternalName services",
+    ),
     "no ports": ({"ports": []}, "Required value"),
     "another family": (
         {"ipFamilies": ["IPv6"]},
@@ -81,6 +120,36 @@ async def test_refused(spec: dict[str, Any], text: str) -> None:
         await create(await new_api(), manifest_service(**spec))
 
 
+async def test_both_fields_may_name_the_same_address() -> None:
+    spec = {"clusterIP": "127.128.0.98", "clusterIPs": ["127.128.0.98"]}
+    made = await create(await new_api(), manifest_service(**spec))
+    assert {field: made["spec"][field] for field in spec} == spec
+
+
+UPDATES = {
+    "of the singular": ({"clusterIP": "127.128.0.99"}, r"clusterIPs\[0\]: .*may not change once set$"),
+    "of the plural": ({"clusterIPs": ["127.128.0.99"]}, "first value must match `clusterIP`$"),
+}
+
+
+@pytest.mark.parametrize(("spec", "text"), UPDATES.values(), ids=UPDATES)
+async def test_a_change_is_refused(spec: dict[str, Any], text: str) -> None:
+    api = await new_api()
+    await create(api, manifest_service())
+    with pytest.raises(Invalid, match=text):
+        await patch(api, "Service", "kubia", {"spec": spec})
+
+
+async def test_a_change_of_something_else_by_a_client_that_knows_one_field_keeps_both() -> None:
+    api = await new_api()
+    made = await create(api, manifest_service())
+    for cleared in ("clusterIP", "clusterIPs"):
+        kept = await patch(api, "Service", "kubia", {"spec": {cleared: None, "sessionAffinity": "ClientIP"}})
+        assert (kept["spec"]["clusterIP"], kept["spec"]["clusterIPs"]) == (
+            made["spec"]["clusterIP"], made["spec"]["clusterIPs"],
+        )  # fmt: skip
+
+
 async def test_services_that_are_made_at_the_same_time_share_nothing() -> None:
     async def commit(rows: list[Row], revision: int) -> None:
         await asyncio.sleep(0)
@@ -91,6 +160,34 @@ async def test_services_that_are_made_at_the_same_time_share_nothing() -> None:
         made = await asyncio.gather(*(create(api, manifest_service(f"s{n}", type="NodePort")) for n in range(3)))
         assert len({each["spec"]["clusterIP"] for each in made}) == 3
         assert len({each["spec"]["ports"][0]["nodePort"] for each in made}) == 3
+
+
+async def test_the_address_of_a_creation_that_is_cancelled_during_its_commit_is_not_given_again() -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+    may_end.set()
+
+    async def commit(rows: list[Row], revision: int) -> None:
+        begun.set()
+        await may_end.wait()
+
+    async def creating(name: str) -> Any:
+        return await create(api, manifest_service(name, clusterIP="127.128.0.98"))
+
+    backend = SqliteBackend(commit)
+    async with backend.committing():
+        api = await new_api(backend=backend)
+        begun.clear()
+        may_end.clear()
+        cancelled = asyncio.create_task(creating("cancelled"))
+        await begun.wait()
+        cancelled.cancel()
+        other = asyncio.create_task(creating("other"))
+        await asyncio.sleep(0.01)
+        may_end.set()
+        with pytest.raises(Invalid, match="provided IP is already allocated"):
+            await other
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
 
 
 FAMILIES = {

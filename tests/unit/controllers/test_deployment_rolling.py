@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from petset.cluster.controllers.deployment.rolling import new_set_size, scaled, scaled_down, without_unhealthy
@@ -86,6 +88,7 @@ DOWN: list[tuple[str, tuple[int, int, int], str, dict[str, int], dict[str, int]]
     ("unhealthy-only-as-far-as-allowed", (10, 3, 2), "10/5 3/0", {"web-web-1": 8}, {}),
     ("no-old-pods", (10, 3, 2), "0 10", {}, {}),
     ("a-status-that-lags-is-waited-for", (4, 2, 0), "3/4 3/2", {}, {}),
+    ("of-the-new-one-too-after-a-rollback", (4, 0, 1), "2/2 2/3", {}, {}),
 ]
 
 
@@ -99,6 +102,14 @@ def test_scaling_down(
     assert {name: each.replicas for name, each in cleaned.items()} == unhealthy
     left = [cleaned.get(each.name, each) for each in old]
     assert {each.name: each.replicas for each in scaled_down(view, left, new)} == sound
+
+
+def test_pods_of_a_set_whose_status_is_of_an_older_spec_are_not_counted_on() -> None:
+    """Told to drop one and then to have two again: its status still counts both as available."""
+    old, new = sets_of("4 2")
+    view = view_of(4, 2, 0)
+    assert [each.replicas for each in scaled_down(view, [old], new)] == [2]
+    assert scaled_down(view, [old], replace(new, is_observed=False)) == []
 
 
 SCALED: list[tuple[str, tuple[int, int, int], str, tuple[int, int], dict[str, int]]] = [

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from petset.cluster.api.objects import Object, name_of
+from petset.cluster.api.objects import Object, controller_reference, name_of
 from petset.cluster.api.revisions import HASH_LABEL, apply_revision, hash_of, revision_data, revision_name
 from petset.cluster.control.writes import Create, Patch
 from tests.builders import LABELS, pod_template, stateful_set
@@ -41,16 +41,7 @@ def test_the_first_revision_as_a_whole() -> None:
                 "namespace": "default",
                 "labels": LABELS | {HASH_LABEL: hash_of(data, 0)},
                 "annotations": {"note": "x"},
-                "ownerReferences": [
-                    {
-                        "apiVersion": "apps/v1",
-                        "kind": "StatefulSet",
-                        "name": "web",
-                        "uid": "uid-statefulset-web",
-                        "controller": True,
-                        "blockOwnerDeletion": True,
-                    }
-                ],
+                "ownerReferences": [controller_reference(owner)],
             },
             "data": {"spec": {"template": owner["spec"]["template"] | {"$patch": "replace"}}},
             "revision": 1,

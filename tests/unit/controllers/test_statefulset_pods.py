@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from petset.cluster.api.objects import Object, name_of
+from petset.cluster.api.objects import Object, controller_reference, name_of
 from petset.cluster.control.writes import Create, Delete, Record, Update
 from tests.builders import claim, claim_template, pod_template, stateful_set
 from tests.unit.controllers.statefulset_kit import created, decide, new_name, pods_of, revision, steps
@@ -29,16 +29,7 @@ def test_a_pod_as_a_whole() -> None:
             },
             "annotations": {"note": "x"},
             "finalizers": ["example.com/keep"],
-            "ownerReferences": [
-                {
-                    "apiVersion": "apps/v1",
-                    "kind": "StatefulSet",
-                    "name": "web",
-                    "uid": "uid-statefulset-web",
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "ownerReferences": [controller_reference(owner)],
         },
         "spec": {
             "containers": [{"name": "main", "image": "web:1"}],

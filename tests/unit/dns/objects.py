@@ -7,7 +7,7 @@ from typing import Any
 
 from petset.cluster.api.objects import Object
 from petset.dns.directory import Directory
-from petset.dns.names import name_from_text, name_to_text
+from petset.dns.names import Name, name_from_text
 from petset.dns.records import AAAA, CNAME, NS, PTR, SOA, SRV, TXT, A, Record
 from tests.builders import metadata
 
@@ -70,7 +70,7 @@ def directory_of(objects: Iterable[Object], *, synced: bool = True) -> Directory
 
 def line(record: Record) -> str:
     """`owner TTL TYPE data`, as a zone file has it (the class is always IN)."""
-    return f"{name_to_text(record.name)} {record.ttl_seconds} {record.data.type.name} {_data(record)}"
+    return f"{_text(record.name)} {record.ttl_seconds} {record.data.type.name} {_data(record)}"
 
 
 def lines(records: Iterable[Record]) -> list[str]:
@@ -88,13 +88,18 @@ def _data(record: Record) -> str:
         case A(address) | AAAA(address):
             return address
         case SRV(priority, weight, port, target):
-            return f"{priority} {weight} {port} {name_to_text(target)}"
+            return f"{priority} {weight} {port} {_text(target)}"
         case CNAME(target) | NS(target) | PTR(target):
-            return name_to_text(target)
+            return _text(target)
         case TXT(text):
             return f'"{text}"'
         case SOA() as soa:
             numbers = (
                 soa.serial, soa.refresh_seconds, soa.retry_seconds, soa.expire_seconds, soa.minimum_seconds,
             )  # fmt: skip
-            return " ".join([name_to_text(soa.name_server), name_to_text(soa.mailbox), *map(str, numbers)])
+            return " ".join([_text(soa.name_server), _text(soa.mailbox), *map(str, numbers)])
+
+
+def _text(name: Name) -> str:
+    """The absolute name as a zone file writes it, with the final dot."""
+    return ".".join(name) + "."

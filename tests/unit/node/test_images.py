@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from petset.cluster.api.cri import ImageNotFound
-from petset.cluster.node.catalogue_files import load_catalogue, parse_catalogue
+from petset.cluster.node.catalogue_files import parse_catalogue, read_catalogue, shipped_programs
 from petset.cluster.node.image_references import Reference, parse_reference
 from petset.cluster.node.images import Catalogue, Program, fill_placeholders
 from petset.cluster.settings import SettingsError
@@ -122,6 +122,10 @@ def test_programs_are_looked_for_in_the_newest_of_the_entrys_folders_first(tmp_p
     assert program.search_path.startswith(f"{tmp_path}/15:{tmp_path}/9:")
 
 
+def shipped() -> Catalogue:
+    return Catalogue(shipped_programs())
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [
@@ -134,7 +138,7 @@ def test_programs_are_looked_for_in_the_newest_of_the_entrys_folders_first(tmp_p
     ],
 )
 def test_the_shipped_catalogue_knows(text: str, name: str) -> None:
-    assert load_catalogue().find(text)[1].name == name
+    assert shipped().find(text)[1].name == name
 
 
 @pytest.mark.parametrize(
@@ -148,7 +152,7 @@ def test_the_shipped_catalogue_knows(text: str, name: str) -> None:
 )
 def test_nginx_is_the_hosts_or_the_stand_in(text: str) -> None:
     installed = shutil.which("nginx", path=f"/usr/sbin:{os.environ['PATH']}") is not None
-    assert load_catalogue().find(text)[1].name == ("nginx" if installed else "web")
+    assert shipped().find(text)[1].name == ("nginx" if installed else "web")
 
 
 @pytest.mark.parametrize(
@@ -161,18 +165,18 @@ def test_nginx_is_the_hosts_or_the_stand_in(text: str) -> None:
     ],
 )
 def test_real_programs_are_the_hosts_or_named_with_their_package(text: str, name: str) -> None:
-    [program] = [each for each in load_catalogue().programs if each.name == name]
+    [program] = [each for each in shipped_programs() if each.name == name]
     if program.missing:
         with pytest.raises(ImageNotFound, match=rf"{program.package}"):
-            load_catalogue().find(text)
+            shipped().find(text)
     else:
-        assert load_catalogue().find(text)[1] == program
+        assert shipped().find(text)[1] == program
 
 
 def test_own_entries_come_before_the_shipped_ones(tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
     file.write_text("images: [{name: mine, match: nginx, command: [sh]}]")
-    catalogue = load_catalogue(file)
+    catalogue = Catalogue([*read_catalogue(file), *shipped_programs()])
     assert catalogue.find("nginx")[1].name == "mine"
     assert catalogue.find("luksa/kubia")[1].name == "kubia"
     assert "petset.petapp.kubia_pet" in catalogue.python_modules
@@ -253,7 +257,7 @@ def test_a_bad_catalogue_is_one_clear_error(text: str, words: list[str]) -> None
 
 def test_a_catalogue_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"no\.yaml"):
-        load_catalogue(tmp_path / "no.yaml")
+        read_catalogue(tmp_path / "no.yaml")
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,8 @@ class TestDurability:
         task = put(backend, A)
         await settle()
         task.cancel()
+        await settle()
+        assert not task.done(), "its caller may hold a lock until the write can be read"
         await disk.ends()
         assert task.cancelled()
         assert backend.get(A) is not None
