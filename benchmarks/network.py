@@ -4,9 +4,12 @@
 
 Everything is measured twice in one run, on the loopback network and in namespaces, with pods of one image (`kubia`):
 
-- start: from the request to the first HTTP answer, one pod after another; burst: the same for all pods at once;
-- removal: from the request until nothing of the pod is left (namespaces: the kernel removes the cable later);
+- start: from the request to the first HTTP answer, one pod after another; burst: the same for BURST pods at once;
 - memory: proportional and private share of a pod's processes, with all pods alive;
+- processor time of a start, of all processes: what a busy machine cannot blur;
+- each of them next to bare forks of the same program (bare_pods.py), by turns: their ratio is what a real machine
+  costs. In namespaces the floor has some too, and the network's part is told by connecting a pod;
+- removal: from the request until nothing of the pod is left (namespaces: the kernel removes the cable later);
 - round trip: 64 bytes to a pod and back over one TCP connection, on one node and between two; throughput likewise;
 - namespaces alone: connecting a pod, and injecting and healing faults.
 
@@ -24,13 +27,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from statistics import median
 
 import psutil
 
+from benchmarks.bare_pods import ISOLATED, bare_pods
 from petset.cluster.api.cri import ContainerSpec, SandboxSpec
 from petset.cluster.clock import SystemClock
 from petset.cluster.network import syscalls
@@ -39,10 +45,15 @@ from petset.cluster.network.enclosure import Enclosure
 from petset.cluster.network.loopback import LoopbackNetwork
 from petset.cluster.network.namespaces import NamespacesNetwork
 from petset.cluster.network.network import Network, PodNetwork
-from petset.cluster.node.catalogue_files import load_catalogue
+from petset.cluster.node.catalogue_files import shipped_programs
+from petset.cluster.node.images import Catalogue
 from petset.cluster.node.machine import Machine
 
 PORT = 8080
+BURST = 40
+LOOK_AGAIN_SECONDS = 0.0005
+LOOK_AGAIN_IN_BURST_SECONDS = 0.01
+"""BURST clients that ask without a pause would be most of the work."""
 ROUND_TRIPS = 5000
 STREAM_BYTES = 512 * 1024 * 1024
 PIECE = bytes(256 * 1024)
@@ -60,62 +71,120 @@ def milliseconds(seconds: list[float]) -> str:
 # -- pods -----------------------------------------------------------------------------------------------------------
 
 
-async def start_pod(machine: Machine, name: str) -> str:
-    """Returns its address once it has answered."""
-    sandbox = await machine.run_sandbox(SandboxSpec(f"uid-{name}", "default", name, hostname=name))
-    await machine.start_container(sandbox.uid, ContainerSpec("main", IMAGE))
-    loop = asyncio.get_running_loop()
-    while True:
-        with machine_socket(machine, sandbox.ip) as line:
-            try:
-                await loop.sock_connect(line, (sandbox.ip, PORT))
-                await loop.sock_sendall(line, b"GET / HTTP/1.0\r\n\r\n")
-                if (await loop.sock_recv(line, 100)).startswith(b"HTTP/1."):
-                    return sandbox.ip
-            except ConnectionError:
-                await asyncio.sleep(0.0005)
+@dataclass
+class Kind:
+    """One way to start pods, whose processes are below `parent_pid`, and what it takes.
 
+    `processor_seconds` are of all processes, this one included, which asks for answers.
+    """
 
-def machine_socket(machine: Machine, address: str) -> socket.socket:
-    return NETWORKS_OF[machine.name].make_socket(address)
+    start: Callable[[float], Awaitable[None]]
+    parent_pid: int
+    seconds: list[float] = field(default_factory=list)
+    processor_seconds: float = 0.0
+    per_second: float = 0.0
 
+    async def start_one(self) -> None:
+        started, used = time.perf_counter(), time.process_time()
+        await self.start(LOOK_AGAIN_SECONDS)
+        self.seconds.append(time.perf_counter() - started)
+        self.processor_seconds += time.process_time() - used
 
-NETWORKS_OF: dict[str, Network] = {}
-
-
-async def measure_pods(network: Network, folder: Path, *, pods: int) -> None:
-    NETWORKS_OF["node-1"] = network
-    async with Machine(
-        "node-1", folder=folder / "node-1", volumes=folder / "volumes", network=network,
-        catalogue=load_catalogue(), clock=SystemClock(),
-    ) as machine:  # fmt: skip
-        await start_pod(machine, "first")
-        starts, ends = [], []
-        for number in range(pods):
-            started = time.perf_counter()
-            await start_pod(machine, f"one-{number}")
-            starts.append(time.perf_counter() - started)
-        show("start, one after another", milliseconds(starts))
-        show_memory(machine)
-        for number in range(pods):
-            started = time.perf_counter()
-            await machine.remove_sandbox(f"uid-one-{number}")
-            ends.append(time.perf_counter() - started)
-        show("removal, one after another", milliseconds(ends))
+    async def start_many(self) -> None:
         started = time.perf_counter()
-        await asyncio.gather(*(start_pod(machine, f"burst-{number}") for number in range(pods)))
-        show(f"start, {pods} at once", f"{pods / (time.perf_counter() - started):.0f} pods/s")
-        await asyncio.gather(*(machine.remove_sandbox(f"uid-burst-{number}") for number in range(pods)))
+        await asyncio.gather(*(self.start(LOOK_AGAIN_IN_BURST_SECONDS) for _ in range(BURST)))
+        self.per_second = BURST / (time.perf_counter() - started)
 
 
-def show_memory(machine: Machine) -> None:
+async def measure_starts(kinds: Sequence[Kind], pods: int) -> None:
+    """By turns, so that a busy machine meets each alike; the pods live on."""
+    for kind in kinds:
+        await kind.start(LOOK_AGAIN_SECONDS)
+        kind.processor_seconds -= processor_seconds_below(kind.parent_pid)
+    for _ in range(pods):
+        for kind in kinds:
+            await kind.start_one()
+    for kind in kinds:
+        kind.processor_seconds += processor_seconds_below(kind.parent_pid)
+
+
+def processor_seconds_below(parent_pid: int) -> float:
+    """What everything from `parent_pid` down has used, of those that live, exactly (schedstat)."""
+    pids = [parent_pid, *(each.pid for each in psutil.Process(parent_pid).children(recursive=True))]
+    tasks = [task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def memory_below(parent_pid: int) -> tuple[float, float]:
+    """MiB of a pod: its proportional and its private share."""
     shares, privates, count = 0, 0, 0
-    for pod in psutil.Process(machine.warm_parent_pid).children():
+    for pod in psutil.Process(parent_pid).children():
         for process in (pod, *pod.children(recursive=True)):
             memory = process.memory_full_info()
             shares, privates = shares + memory.pss, privates + memory.uss
         count += 1
-    show("memory per pod", f"{shares / count / 2**20:.1f} MiB proportional, {privates / count / 2**20:.1f} private")
+    return shares / count / 2**20, privates / count / 2**20
+
+
+async def answered(network: Network, address: str, look_again_seconds: float) -> None:
+    """Asks until there is an answer."""
+    loop = asyncio.get_running_loop()
+    while True:
+        with network.make_socket(address) as line:
+            try:
+                await loop.sock_connect(line, (address, PORT))
+                await loop.sock_sendall(line, b"GET / HTTP/1.0\r\n\r\n")
+                if (await loop.sock_recv(line, 100)).startswith(b"HTTP/1."):
+                    return
+            except ConnectionError:
+                await asyncio.sleep(look_again_seconds)
+
+
+def show_starts(found: Kind, floor: Kind) -> None:
+    """Before `start_many`."""
+    show("start, one after another", f"{milliseconds(found.seconds)}, bare {milliseconds(floor.seconds)}")
+    show("  of the bare one's", f"{median(found.seconds) / median(floor.seconds):.2f}")
+    taken, least = (kind.processor_seconds / len(kind.seconds) * 1e3 for kind in (found, floor))
+    show("processor time of a start", f"{taken:.1f} ms, bare {least:.1f}")
+    show("  of the bare one's", f"{taken / least:.2f}")
+    (shared, private), (bare, _) = memory_below(found.parent_pid), memory_below(floor.parent_pid)
+    show("memory per pod", f"{shared:.1f} MiB ({private:.1f} private), bare {bare:.1f}")
+    show("  of the bare one's", f"{shared / bare:.2f}")
+
+
+async def show_burst(found: Kind, floor: Kind) -> None:
+    for kind in (floor, found):
+        await kind.start_many()
+    show(f"start, {BURST} at once", f"{found.per_second:.0f} pods/s, bare {floor.per_second:.0f}")
+    show("  of the bare ones'", f"{found.per_second / floor.per_second:.2f}")
+
+
+async def measure_pods(network: Network, folder: Path, *, pods: int, floor_namespaces: int) -> None:
+    here = LoopbackNetwork(loopback_plan(59), 1)
+    async with Machine(
+        "node-1", folder=folder / "node-1", volumes=folder / "volumes", network=network,
+        catalogue=Catalogue(shipped_programs()), clock=SystemClock(),
+    ) as machine:  # fmt: skip
+        numbers = count()
+
+        async def start(pause: float) -> None:
+            name = f"pod-{next(numbers)}"
+            sandbox = await machine.run_sandbox(SandboxSpec(f"uid-{name}", "default", name, hostname=name))
+            await machine.start_container(sandbox.uid, ContainerSpec("main", IMAGE))
+            await answered(network, sandbox.ip, pause)
+
+        with bare_pods(floor_namespaces) as bare:
+            floor = Kind(lambda pause: answered(here, bare.start(), pause), bare.pid)
+            found = Kind(start, machine.warm_parent_pid)
+            await measure_starts((floor, found), pods)
+            show_starts(found, floor)
+            await show_burst(found, floor)
+        ends = []
+        for number in range(pods):
+            started = time.perf_counter()
+            await machine.remove_sandbox(f"uid-pod-{number}")
+            ends.append(time.perf_counter() - started)
+        show("removal, one after another", milliseconds(ends))
 
 
 NODE_NAMESPACE = ["/proc/self/ns/net"]
@@ -235,7 +304,8 @@ def run(title: str, make: Callable[[int], Network], options: argparse.Namespace)
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(measure_network(make))
         network = make(1)
-        asyncio.run(measure_pods(network, Path(folder), pods=options.pods))
+        floor_namespaces = ISOLATED if network.host_pod().namespaces else 0
+        asyncio.run(measure_pods(network, Path(folder), pods=options.pods, floor_namespaces=floor_namespaces))
         network.close()
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from petset.cluster.api.cri import Volume
 from petset.cluster.api.objects import is_terminating, name_of, namespace_of, uid_of
 from petset.cluster.errors import ApiError
 from petset.cluster.kubelet.effects import Say
@@ -29,7 +28,6 @@ class VolumeRefresher:
     def __init__(self, state: PodState, parts: Parts) -> None:
         self._state = state
         self._parts = parts
-        self._shown: tuple[Volume, ...] = ()
         self._complaint = ""
 
     async def run(self) -> None:
@@ -53,9 +51,9 @@ class VolumeRefresher:
         sources = await self._parts.sources.for_files(pod)
         volumes = file_volumes(pod, sources, self._parts.facts_of(pod, self._state.sandbox))
         self._complaint = ""
-        if volumes != self._shown:
+        if volumes != self._state.shown:
             await self._parts.runtime.update_volumes(uid_of(pod), volumes)
-            self._shown = volumes
+            self._state.shown = volumes
 
     def _complain(self, message: str) -> None:
         if message != self._complaint:

@@ -13,6 +13,7 @@ On a network of its own every cluster has the addresses that Kubernetes users kn
 
 from __future__ import annotations
 
+from bisect import insort
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
@@ -106,8 +107,7 @@ class PodAddresses:
         address = self._taken.pop(key, None)
         if address is None:
             return
-        self._free.append(address)
-        self._free.sort(key=lambda text: int(IPv4Address(text)))
+        insort(self._free, address, key=lambda text: int(IPv4Address(text)))
         self._last.pop(key, None)
         self._last[key] = address
         while len(self._last) > self._capacity:

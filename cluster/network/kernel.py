@@ -194,7 +194,7 @@ def _limit(_resources: ExitStack) -> None:
 def _translation(_resources: ExitStack) -> None:
     from petset.cluster.network.service_rules import ServiceRules
 
-    with ServiceRules(services=IPv4Network("192.0.2.0/25"), pods=IPv4Network("192.0.2.128/25")):
+    with ServiceRules.open(services=IPv4Network("192.0.2.0/25"), pods=IPv4Network("192.0.2.128/25")):
         pass
 
 

@@ -2,7 +2,7 @@
 
 A pod may bind 0.0.0.0 and any port, has its own localhost, and can be cut off. Works inside an enclosure
 (enclosure.py) whose fabric has been built. Sockets for the machine's own agents are made by a visit to its namespace
-and stay there, wherever they are used. What blocks on the kernel (3 ms for a pod) runs in a thread of its own.
+and stay there, wherever they are used. What blocks on the kernel (1.5 ms for a pod) runs in a thread of its own.
 """
 
 from __future__ import annotations

@@ -14,20 +14,19 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Mapping
-from contextlib import ExitStack
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyroute2.netlink.exceptions import NetlinkError
-
-from petset.cluster.network import syscalls
+from petset.cluster.network import requests, syscalls
 from petset.cluster.network.addresses import AddressPlan
-from petset.cluster.network.fabric import POD_BRIDGE, UPLINK, gateway_of, hardware_address, index_of
-from petset.cluster.network.netlink import open_routes
+from petset.cluster.network.fabric import POD_BRIDGE, UPLINK, gateway_of, hardware_address
+from petset.cluster.network.requests import Requests
 
 _KINDS = {"net": syscalls.NEW_NETWORK, "uts": syscalls.NEW_UTS, "ipc": syscalls.NEW_IPC}
-_LOOPBACK_INDEX = 1
+_LOOPBACK_INDEX, _UPLINK_INDEX = 1, 2
 
 
 @dataclass(frozen=True)
@@ -42,21 +41,20 @@ class PodStack:
 
 class PodWirer:
     """Connects pods to one node. All calls must come from one thread, which lives in the node's namespace from then
-    on and has no event loop."""
+    on."""
 
     def __init__(self, plan: AddressPlan, number: int, node_namespace: str) -> None:
         syscalls.enter_path(node_namespace, syscalls.NEW_NETWORK)
-        self._plan = plan
-        self._number = number
-        self._open = ExitStack()
-        self._node = self._open.enter_context(open_routes())
-        self._bridge = index_of(self._node, POD_BRIDGE)
+        self._gateway = gateway_of(plan, number)
+        self._prefix_length = plan.pod_range(number).prefixlen
+        self._node = Requests()
+        self._bridge = socket.if_nametoindex(POD_BRIDGE)
         self._shared_memory = Path(node_namespace).with_name(f"shared-memory-{number}")
         shutil.rmtree(self._shared_memory, ignore_errors=True)
         self._shared_memory.mkdir()
 
     def close(self) -> None:
-        self._open.close()
+        self._node.close()
 
     def connect(self, address: str) -> PodStack:
         """Raises OSError, and leaves nothing behind."""
@@ -69,8 +67,6 @@ class PodWirer:
                 shared_memory = self._make_shared_memory(address, descriptors)
                 cable = self._plug_in(pod["net"], address)
                 self._configure(address)
-            except NetlinkError as error:
-                raise OSError(error.code, f"the pod's network: {error}") from error
             finally:
                 for kind, descriptor in own.items():
                     syscalls.enter(descriptor, _KINDS[kind])
@@ -80,11 +76,8 @@ class PodWirer:
     def disconnect(self, stack: PodStack) -> None:
         """Silent at once, for the address may be another pod's in a moment; the kernel removes the rest in its time."""
         try:
-            for index in self._node.link_lookup(ifname=stack.cable):
-                self._node.link("set", index=index, state="down")
-        except NetlinkError as error:
-            if error.code != errno.ENODEV:
-                raise OSError(error.code, f"the pod's network: {error}") from error
+            with _may_be_gone():
+                self._node.carry_out(requests.bring_down(stack.cable))
         finally:
             stack.descriptors.close()
 
@@ -98,27 +91,39 @@ class PodWirer:
 
     def _plug_in(self, pod: int, address: str) -> str:
         cable = pod_cable(int(address.rpartition(".")[2]))
-        for index in self._node.link_lookup(ifname=cable):  # what is left of the last pod here; rare, takes 20 ms
-            try:
-                self._node.link("del", index=index)
-            except NetlinkError as error:
-                if error.code != errno.ENODEV:  # else the kernel was faster
-                    raise
-        peer = {"ifname": UPLINK, "net_ns_fd": pod, "address": hardware_address(address)}
-        self._node.link("add", ifname=cable, kind="veth", state="up", master=self._bridge, peer=peer)
+        join = requests.add_cable(
+            cable, bridge=self._bridge, far_name=UPLINK, far_namespace=pod, far_index=_UPLINK_INDEX,
+            far_address=hardware_address(address),
+        )  # fmt: skip
         # A pod that a service sends to itself is reached through the port that it came in by.
-        self._node.brport("set", index=index_of(self._node, cable), mode=1)
+        reflect = requests.reflect(cable)
+        try:
+            self._node.carry_out(join, reflect)
+        except FileExistsError:  # what is left of the last pod here; rare, takes 20 ms
+            with _may_be_gone():
+                self._node.carry_out(requests.remove(cable))
+            self._node.carry_out(join, reflect)
         return cable
 
     def _configure(self, address: str) -> None:
         """In the pod's namespace, where this thread is."""
-        with open_routes() as pod:
-            uplink = index_of(pod, UPLINK)
-            pod.link("set", index=_LOOPBACK_INDEX, state="up")
-            pod.link("set", index=uplink, state="up")
-            prefix_length = self._plan.pod_range(self._number).prefixlen
-            pod.addr("add", index=uplink, address=address, prefixlen=prefix_length)
-            pod.route("add", dst="default", gateway=gateway_of(self._plan, self._number))
+        with closing(Requests()) as pod:
+            pod.carry_out(
+                requests.bring_up(_LOOPBACK_INDEX),
+                requests.bring_up(_UPLINK_INDEX),
+                requests.add_address(_UPLINK_INDEX, address, self._prefix_length),
+                requests.add_default_route(self._gateway),
+            )
+
+
+@contextmanager
+def _may_be_gone() -> Iterator[None]:
+    """What is asked for is no error where the kernel was faster."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
 
 
 def pod_cable(number: int) -> str:

@@ -3,7 +3,7 @@
     warm parent ─fork─► PID 1 of a fresh PID namespace ─fork─► enters the pod's network, UTS and IPC
                                    │                           makes its root (pod_root.py)
                         follows into all of that ◄──── "made" ─────┤
-                                   └─────────────────── "here" ───►┤
+                                   └────── "here": a pipe ends ────►┤
                         passes signals on, reaps orphans           └─► becomes the program
 
 The work is the program's, not PID 1's, because every page of the warm parent that a fork writes to becomes its own:
@@ -36,7 +36,6 @@ from petset.cluster.node.pod_root import PodRoot, enter_root
 STATUS_BYTES = 4
 _SHARED_BY_POD = {"net": syscalls.NEW_NETWORK, "uts": syscalls.NEW_UTS, "ipc": syscalls.NEW_IPC}
 _INIT_NAME = "pod init"
-_MADE, _HERE = b"m", b"h"
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,8 @@ def _children_at_home_again() -> Iterator[None]:
 
 
 def become_isolated(isolation: Isolation, *, status_fd: int, warm_parent_pid: int) -> int:
-    """In the first process of a container: returns in a child of it, which is to become the program.
+    """In the first process of a container, a bare fork with all signals blocked: returns in a child of it, which is to
+    become the program.
 
     Answers the process id of its parent, as the child sees it. Raises OSError.
     """
@@ -97,19 +97,21 @@ def become_isolated(isolation: Isolation, *, status_fd: int, warm_parent_pid: in
     own_pid = os.getpid()
     if own_pid != 1:
         kernel.become_subreaper()
-    signal.set_wakeup_fd(-1)
-    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    ours, theirs = socket.socketpair()
-    program_pid = os.fork()
+    made, says_made = os.pipe()
+    here, says_here = os.pipe()
+    program_pid = kernel.bare_fork()
     if program_pid != 0:
-        theirs.close()
-        _follow(program_pid, ours)
+        os.close(says_made)
+        os.close(here)
+        if os.read(made, 1):  # else it ended before, which `_look_after` will find
+            _follow(program_pid)
+        os.close(says_here)
         _look_after(program_pid, status_fd)
-    ours.close()
-    with theirs:
-        _surround(isolation)
-        theirs.send(_MADE)
-        theirs.recv(1)
+    kernel.finish_fork()
+    os.close(says_here)
+    _surround(isolation)
+    os.write(says_made, b".")
+    os.read(here, 1)
     return own_pid
 
 
@@ -124,15 +126,11 @@ def _surround(isolation: Isolation) -> None:
     socket.sethostname(isolation.hostname)
 
 
-def _follow(program_pid: int, line: socket.socket) -> None:
-    """Go where the program will be, once that is made. A program that ended before is left to `_look_after`."""
-    if line.recv(1) != _MADE:
-        return
+def _follow(program_pid: int) -> None:
+    """Go where the program will be."""
     program = os.pidfd_open(program_pid)
     syscalls.enter(program, syscalls.NEW_MOUNT | syscalls.NEW_NETWORK | syscalls.NEW_UTS | syscalls.NEW_IPC)
     os.close(program)
-    line.send(_HERE)
-    line.close()
 
 
 def join_container(pid: int) -> None:
@@ -155,7 +153,7 @@ def _look_after(program_pid: int, status_fd: int) -> NoReturn:
         if int(name) != status_fd:
             _close(int(name))
     while True:
-        number = signal.sigwait(signal.valid_signals())
+        number = signal.sigwaitinfo(kernel.ALL_SIGNALS).si_signo
         if number == signal.SIGCHLD:
             _reap(program_pid, status_fd)
         else:

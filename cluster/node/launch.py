@@ -25,7 +25,7 @@ import sys
 import termios
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from petset.cluster.api.cri import START_ERROR_EXIT_CODE
@@ -65,7 +65,8 @@ class Launch:
         return self.inside or (self.isolation.processes_of if self.isolation else "")
 
     def to_message(self) -> dict[str, Any]:
-        return asdict(self)
+        isolation = self.isolation and {**vars(self.isolation), "root": vars(self.isolation.root)}
+        return {**vars(self), "isolation": isolation}
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Launch:
@@ -101,7 +102,7 @@ def become(launch: Launch, birth: Birth) -> NoReturn:
         if launch.python:
             os.close(report_fd)
             _run_python(launch.python)
-        os.execvpe(launch.argv[0], launch.argv, launch.env)
+        os.execvp(launch.argv[0], launch.argv)
     except IsolationFailed as error:
         os.write(report_fd, str(error).encode()[:4096])
     except (OSError, ValueError) as error:
@@ -142,8 +143,9 @@ def _settle(launch: Launch, *, parent_pid: int, descriptors: Mapping[int, int], 
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.chdir(launch.cwd)
     sys.argv = [*launch.argv]
+    environment = {"PATH": os.environ.get("PATH", os.defpath), **launch.env}
     os.environ.clear()
-    os.environ.update(launch.env)
+    os.environ.update(environment)
     if watcher >= 0:
         _go_under_watch(watcher)
 
@@ -165,7 +167,7 @@ def _reset_signals(*, for_exec: bool) -> None:
     if for_exec:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    kernel.unblock_signals()
 
 
 def _close_all_but(*kept: int) -> None:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import signal
 import socket
 from collections.abc import Mapping
@@ -63,6 +62,7 @@ from petset.cluster.node.log_file import LogFile
 from petset.cluster.node.places import PodPlaces
 from petset.cluster.node.sandbox import container_paths
 from petset.cluster.node.streams import StreamServer
+from petset.cluster.node.trees import remove_tree
 from petset.cluster.node.usage import measure_machine
 from petset.cluster.node.warm_link import Exit, WarmLink
 
@@ -128,6 +128,8 @@ class Machine:
         return self._catalogue.find(reference)[0]
 
     async def run_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
+        if spec.uid not in self._sandboxes:
+            await self._places.prepare_disks(spec)
         async with self._making:  # one at a time: whose address is whose follows from who came first
             sandbox = self._sandboxes.get(spec.uid)
             if sandbox is None:
@@ -174,7 +176,8 @@ class Machine:
             del self._sandboxes[sandbox_uid]
         for container in sandbox.containers.values():
             container.io.close()
-        await asyncio.to_thread(shutil.rmtree, trash, ignore_errors=True)
+        with contextlib.suppress(OSError):  # what cannot be removed stays in the trash (leftovers.py)
+            await asyncio.to_thread(remove_tree, trash)
 
     async def list_sandboxes(self) -> list[SandboxStatus]:
         return [sandbox.status() for sandbox in self._sandboxes.values()]

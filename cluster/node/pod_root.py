@@ -22,9 +22,9 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cache, cached_property
+from pathlib import PurePosixPath
 
 from petset.cluster.network import syscalls
 
@@ -56,18 +56,18 @@ def enter_root(wanted: PodRoot) -> None:
     """Make the root and live in it, in a mount namespace of one's own. Raises OSError."""
     syscalls.unshare(syscalls.NEW_MOUNT)
     syscalls.mount("none", "/", "", syscalls.RECURSIVE | syscalls.SLAVE)
-    with ExitStack() as sources:
-        opened = {target: _open(source, sources) for target, (source, _) in wanted.mounts.items()}
-        copies = {target: Path(source).read_bytes() for target, source in wanted.files.items()}
-        _Builder(wanted, _mounted_below_root()).build()
-        syscalls.pivot_root(f"{wanted.scratch}/root", f"{wanted.scratch}/root/{_OLD_ROOT}")
-        os.chdir("/")
-        for target, content in copies.items():
-            _replace_file(Path(target), content)
-        for target, descriptor in sorted(opened.items()):  # outer mounts before those inside of them
-            _bind(descriptor, target, read_only=wanted.mounts[target][1])
+    opened = {target: os.open(source, os.O_PATH | os.O_CLOEXEC) for target, (source, _) in wanted.mounts.items()}
+    copies = {target: _content(source) for target, source in wanted.files.items()}
+    _Builder(wanted, _mounted_below_root()).build()
+    syscalls.pivot_root(f"{wanted.scratch}/root", f"{wanted.scratch}/root/{_OLD_ROOT}")
+    os.chdir("/")
+    for target, content in copies.items():
+        _replace_file(target, content)
+    for target, descriptor in sorted(opened.items()):  # outer mounts before those inside of them
+        _bind(descriptor, target, read_only=wanted.mounts[target][1])
+        os.close(descriptor)
     for folder in wanted.folders:
-        os.makedirs(folder, exist_ok=True)
+        _make_folder(folder)
     syscalls.unmount_tree(f"/{_OLD_ROOT}")
     os.rmdir(f"/{_OLD_ROOT}")
 
@@ -78,8 +78,12 @@ class _Builder:
     def __init__(self, wanted: PodRoot, mounted: frozenset[str]) -> None:
         self._wanted = wanted
         self._mounted = mounted
-        self._needed = [os.path.realpath(path) for path in (*wanted.mounts, *wanted.folders, *_WRITABLE)]
+        self._host_is_ours = os.stat("/").st_uid == os.geteuid()
+
+    @cached_property
+    def _needed(self) -> list[str]:
         """Folders that must be writable, or be made: those on the way to them are ours then."""
+        return [os.path.realpath(path) for path in (*self._wanted.mounts, *self._wanted.folders, *_WRITABLE)]
 
     def build(self) -> None:
         scratch = self._wanted.scratch
@@ -97,7 +101,7 @@ class _Builder:
         syscalls.mount("proc", "root/proc", "proc", syscalls.NO_SET_UID | syscalls.NO_DEVICES | syscalls.NO_EXEC)
         _bind_read_only("/sys", "root/sys")
         _make_devices(self._wanted.shared_memory)
-        for folder in (*_interpreter_folders(), *self._wanted.hidden):
+        for folder in (*interpreter_folders(), *self._wanted.hidden):
             self._keep_or_hide(folder)
 
     def _fill_folder(self, folder: str, skip: Iterable[str] = ()) -> None:
@@ -110,12 +114,12 @@ class _Builder:
                 os.symlink(os.readlink(entry.path), place)
             elif not entry.is_dir():
                 if folder != "/" and entry.is_file():
-                    Path(place).touch()
+                    _make_file(place)
                     _bind_read_only(entry.path, place)
             elif not os.access(entry.path, os.R_OK | os.X_OK):
                 os.mkdir(place)
             elif not self._has_mounts(entry.path):
-                self._overlay(entry.path)
+                self._overlay(entry.path) if os.listdir(entry.path) else _make_like(entry.path, place)
             elif folder == "/" or any(_is_below(path, entry.path) for path in self._needed):
                 os.mkdir(place)
                 self._fill_folder(entry.path)
@@ -124,22 +128,24 @@ class _Builder:
                 _bind_read_only(entry.path, place)
 
     def _overlay(self, folder: str) -> None:
-        mode = stat.S_IMODE(os.stat(folder).st_mode)
-        for kind in ("root", "upper", "work"):
-            os.makedirs(f"{kind}{folder}")
-        os.chmod(f"upper{folder}", mode)
-        for path in self._needed:
-            if _is_below(path, folder):
-                self._own_the_way(path)
+        for kind in ("upper", "work"):
+            _make_folder(os.path.dirname(f"{kind}{folder}"))
+        os.mkdir(f"root{folder}")
+        os.mkdir(f"work{folder}")
+        _make_like(folder, f"upper{folder}")
+        if not self._host_is_ours:
+            for path in self._needed:
+                if _is_below(path, folder):
+                    self._own_the_way(path)
         # Relative paths: a folder's name may hold what separates options.
         data = f"lowerdir={_escape(folder)},upperdir={_escape('upper' + folder)},workdir={_escape('work' + folder)}"
         syscalls.mount("overlay", f"root{folder}", "overlay", 0, data)
 
     def _own_the_way(self, path: str) -> None:
         """Folders of ours above the host's of the same name: merged, but ours to write in."""
-        for parent in reversed((path, *map(str, Path(path).parents))):
+        for parent in reversed((path, *map(str, PurePosixPath(path).parents))):
             if os.path.isdir(parent) and not os.path.exists(f"upper{parent}"):
-                os.mkdir(f"upper{parent}", stat.S_IMODE(os.stat(parent).st_mode))
+                _make_like(parent, f"upper{parent}")
 
     def _has_mounts(self, folder: str) -> bool:
         return any(_is_below(path, folder) for path in self._mounted)
@@ -154,22 +160,30 @@ class _Builder:
             _bind_read_only(folder, place)
 
 
-def _interpreter_folders() -> list[str]:
-    """What Python itself loads modules from, where the container could not see it: below /tmp and the like."""
+@cache
+def interpreter_folders() -> list[str]:
+    """What Python itself loads modules from, where the container could not see it: below /tmp and the like.
+
+    The same for every container: the warm parent asks once, so that its forks need not.
+    """
     known = {sys.prefix, sys.base_prefix, *(path for path in sys.path if os.path.isdir(path))}
     return sorted(path for path in map(os.path.abspath, known) if path.split("/")[1] in _FRESH)
 
 
 def _mounted_below_root() -> frozenset[str]:
-    """Every mount point but the root (proc(5), mountinfo: spaces and the like are octal)."""
-    with open("/proc/self/mountinfo", "rb") as file:
-        fields = [line.split()[4] for line in file]
-    return frozenset(os.fsdecode(path.decode("unicode_escape").encode("latin-1")) for path in fields) - {"/"}
+    """Every mount point but the root."""
+    lines = _content("/proc/self/mountinfo").splitlines()
+    return frozenset(_unescaped(line.split(b" ", 5)[4]) for line in lines) - {"/"}
+
+
+def _unescaped(path: bytes) -> str:
+    """proc(5), mountinfo: spaces and the like are octal."""
+    return os.fsdecode(path.decode("unicode_escape").encode("latin-1") if b"\\" in path else path)
 
 
 def _make_devices(shared_memory: str) -> None:
     for name in _DEVICES:
-        Path(f"root/dev/{name}").touch()
+        _make_file(f"root/dev/{name}")
         syscalls.mount(f"/dev/{name}", f"root/dev/{name}", "", syscalls.BIND)
     for name, target in _LINKS.items():
         os.symlink(target, f"root/dev/{name}")
@@ -182,18 +196,17 @@ def _make_devices(shared_memory: str) -> None:
     syscalls.mount("devpts", "root/dev/pts", "devpts", syscalls.NO_SET_UID | syscalls.NO_EXEC, options)
 
 
-def _open(source: str, resources: ExitStack) -> int:
-    descriptor = os.open(source, os.O_PATH | os.O_CLOEXEC)
-    resources.callback(os.close, descriptor)
-    return descriptor
+def _content(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.readall()
 
 
 def _bind(descriptor: int, target: str, *, read_only: bool) -> None:
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-        os.makedirs(target, exist_ok=True)
+        _make_folder(target)
     elif not os.path.exists(target):
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        Path(target).touch()
+        _make_folder(os.path.dirname(target))
+        _make_file(target)
     syscalls.mount(f"/proc/self/fd/{descriptor}", target, "", syscalls.BIND | syscalls.RECURSIVE)
     if read_only:
         syscalls.make_read_only(target)
@@ -204,10 +217,28 @@ def _bind_read_only(source: str, target: str) -> None:
     syscalls.make_read_only(target)
 
 
-def _replace_file(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    path.write_bytes(content)
+def _replace_file(path: str, content: bytes) -> None:
+    """A file of our own, also where the host has a link."""
+    _make_folder(os.path.dirname(path))
+    if os.path.lexists(path):
+        os.unlink(path)
+    with open(path, "wb", buffering=0) as file:
+        file.write(content)
+
+
+def _make_folder(path: str) -> None:
+    if not os.path.isdir(path):
+        os.makedirs(path, exist_ok=True)
+
+
+def _make_like(folder: str, path: str) -> None:
+    """An empty folder with the mode of another."""
+    os.mkdir(path)
+    os.chmod(path, stat.S_IMODE(os.stat(folder).st_mode))
+
+
+def _make_file(path: str) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
 
 
 def _is_below(path: str, folder: str) -> bool:

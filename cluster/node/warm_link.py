@@ -4,7 +4,8 @@
 
 The channel's end *is* the death notice: the kernel closes it when the warm parent dies, whatever the reason. The link
 then waits for the guard, which ends after the last process of that life, so that whoever boots a successor finds no
-port, lock or file still held.
+port, lock or file still held. What outlived both of them, for they were killed at the same moment, falls to the machine
+where that is a subreaper (actors/node.py), and is ended here.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from petset.cluster.api.cri import START_ERROR_EXIT_CODE, RuntimeFailure
+from petset.cluster.node import kernel
 from petset.cluster.node.frames import FrameDecoder, encode
 from petset.cluster.node.launch import Launch
 
 GUARD_SECONDS = 10.0
 """How long the guard may take to clean up before it is killed itself."""
+INHERITED_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,8 @@ class WarmLink:
         self._passing.close()
         self._guard.terminate()
         await asyncio.to_thread(self._wait_guard)
+        if kernel.is_subreaper():
+            await asyncio.to_thread(kernel.end_inherited_children, INHERITED_SECONDS)
         for process in [*self._processes.values()]:
             process.end(_died())
         self._processes.clear()

@@ -26,7 +26,7 @@ import time
 import traceback
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from petset.cluster.node import kernel
@@ -37,6 +37,7 @@ from petset.cluster.node.isolation import (
     program_status,
 )
 from petset.cluster.node.launch import Birth, Launch, become
+from petset.cluster.node.pod_root import interpreter_folders
 
 OUTPUT_BYTES = 10 * 1024
 """How much of a captured output is kept, its beginning; the rest is read and dropped."""
@@ -152,7 +153,6 @@ class WarmParent:
 
     def _fork(self, launch: Launch, passed: list[int]) -> tuple[_Child, str]:
         """The new child and what went wrong on its way to the program, if anything."""
-        launch = replace(launch, env={"PATH": os.environ.get("PATH", os.defpath), **launch.env})
         descriptors = {target: own for own, targets in zip(passed, launch.stdio, strict=True) for target in targets}
         container_pid = self._children[launch.inside].pid if launch.inside else 0
         with ExitStack() as undo, ExitStack() as theirs:
@@ -161,7 +161,7 @@ class WarmParent:
             report, report_fd = _pipe(undo, theirs)
             status, status_fd = _pipe(undo, theirs) if launch.isolation and not launch.inside else (-1, -1)
             birth = Birth(os.getpid(), descriptors | captured, report_fd, status_fd, container_pid)
-            with self._process_namespace(launch):
+            with self._process_namespace(launch), kernel.signals_blocked():
                 pid = kernel.bare_fork() if has_own_first_process(launch) else os.fork()
                 if pid == 0:
                     become(launch, birth)
@@ -296,6 +296,7 @@ def preload(modules: Iterable[str]) -> None:
             print(f"cannot preload {name}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
     if "aiohttp" in sys.modules:
         _warm_up()
+    interpreter_folders()
     gc.collect()
     gc.freeze()
 

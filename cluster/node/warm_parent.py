@@ -16,14 +16,15 @@ Who dies with whom, by the kernel's doing:
 - when the warm parent dies, the same orphans fall to the guard, which kills them and ends after the last;
 - when the machine dies, the guard gets SIGTERM and does the same;
 - when the guard dies, the warm parent gets SIGTERM and does the same: whichever of the two goes first, the other
-  cleans.
+  cleans;
+- when both are killed at the same moment, the orphans fall to the machine's process (warm_link.py).
 
 On a network of namespaces a container's first process is PID 1 of a PID namespace of its own (isolation.py), and the
-kernel ends everything in there with it. Limits without: guard and warm parent killed at the same moment end the first
-processes, but not what they started; a process that changed its user cannot be signalled by an unprivileged node;
-every process sees the host's process table; and SIGTERM ends a first process that has no handler for it, where a real
-PID 1 would ignore it. A process that does not die of SIGKILL within ORPHAN_SECONDS (a dead disk) no longer holds back
-the report.
+kernel ends everything in there with it. Limits without: machine, guard and warm parent killed at the same moment end
+the first processes, but not what they started; a process that changed its user cannot be signalled by an unprivileged
+node; every process sees the host's process table; and SIGTERM ends a first process that has no handler for it, where a
+real PID 1 would ignore it. A process that does not die of SIGKILL within ORPHAN_SECONDS (a dead disk) no longer holds
+back the report.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import pytest
 
 from petset.cluster.api.cri import PortMapping, SandboxSpec
 from petset.cluster.api.objects import Object, uid_of
+from petset.cluster.errors import ApiError, Unavailable
 from tests.local import Local, local_cluster
 
 pytestmark = pytest.mark.looptime
@@ -53,6 +54,23 @@ async def test_a_changed_config_map_reaches_the_running_pod() -> None:
         await local.until("the new files", is_new)
         assert await files(local, 1) == {"labels": b'mood="wild"'}
         assert (await local.pods())["pet"]["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+@pytest.mark.parametrize(
+    ("failures", "updates"),
+    [
+        pytest.param([], 0, id="not shown twice"),
+        pytest.param([Unavailable("cut off")], 1, id="asked twice, nobody knows which files the machine took"),
+    ],
+)
+async def test_files_that_came_with_the_sandbox_are_shown(failures: list[ApiError], updates: int) -> None:
+    async with local_cluster(1) as local:
+        machine = local.machines["node-1"]
+        machine.failures["run_sandbox"] += failures
+        await local.apply(config(a="1"), pod({"name": "v", "configMap": {"name": "settings"}}))
+        await local.ready("pet")
+        await asyncio.sleep(60)
+        assert (machine.calls["update_volumes"], await files(local)) == (updates, {"a": b"1"})
 
 
 async def test_an_optional_object_that_appears_later_is_shown() -> None:

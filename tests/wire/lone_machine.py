@@ -8,6 +8,7 @@ from pathlib import Path
 
 from petset.cluster.api.cri import ContainerSpec, SandboxSpec
 from petset.cluster.clock import SystemClock
+from petset.cluster.node import kernel
 from petset.cluster.node.images import Catalogue, Program
 from petset.cluster.node.machine import Machine
 from tests.wire.machine_site import SITES
@@ -24,6 +25,7 @@ async def run(folder: Path, network: str, home_address: str) -> None:
         catalogue=Catalogue([FAMILY]),
         clock=SystemClock(),
     )
+    kernel.become_subreaper()  # as the node actor
     async with machine:
         await machine.run_sandbox(SandboxSpec("uid", "default", "pet-0", "pet-0"))
         await machine.start_container("uid", ContainerSpec("main", "test/family", env={"HOME_ADDRESS": home_address}))

@@ -32,7 +32,8 @@ from petset.cluster.kubeconfig import write_kubeconfig
 from petset.cluster.names import system_names
 from petset.cluster.network.addresses import loopback_plan
 from petset.cluster.network.loopback import LoopbackNetwork
-from petset.cluster.node.catalogue_files import load_catalogue
+from petset.cluster.node.catalogue_files import shipped_programs
+from petset.cluster.node.images import Catalogue
 from petset.cluster.node.machine import Machine
 from petset.cluster.settings import ClusterSettings
 from petset.cluster.store.memory import MemoryBackend
@@ -111,7 +112,7 @@ def _machine(settings: ClusterSettings, name: str, number: int) -> Machine:
         folder=settings.folder.node(name),
         volumes=settings.folder.volumes,
         network=LoopbackNetwork(settings.addresses, number),
-        catalogue=load_catalogue(),
+        catalogue=Catalogue(shipped_programs()),
         clock=SystemClock(),
     )
 

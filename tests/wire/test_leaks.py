@@ -6,10 +6,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import pytest
+
+from petset.cluster.network.addresses import OWN_PLAN
+from petset.cluster.network.connections import UdpFlows
+from petset.cluster.network.service_rules import ServiceRules
 from tests.inside import needs_namespaces
 from tests.wire.leftovers import booted, churn, kernel_objects, left_since, settled_objects, start
 
@@ -55,3 +62,17 @@ async def test_a_killed_machine_leaves_nothing_but_files_and_its_next_life_remov
     async with booted(tmp_path, 1) as machine:
         await start(machine, ["again"])
         assert kernel_objects(NODES)["shared memory"] == files_before + 1
+
+
+def test_rules_that_cannot_be_opened_leave_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_flows() -> AbstractContextManager[UdpFlows]:
+        raise OSError(errno.EPROTONOSUPPORT, "no connection tracking")
+
+    monkeypatch.setattr(UdpFlows, "open", open_flows)
+    before = os.listdir("/proc/self/fd")
+    with (
+        pytest.raises(OSError, match="no connection tracking"),
+        ServiceRules.open(services=OWN_PLAN.services, pods=OWN_PLAN.pod_range(1)),
+    ):
+        pass
+    assert os.listdir("/proc/self/fd") == before

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -238,26 +239,39 @@ async def test_nothing_survives_a_stopped_machine(tmp_path: Path, site: Site, ho
     assert not [pid for pid in (*home.pids.values(), warm_parent) if is_alive(pid)]
 
 
-async def test_nothing_survives_a_killed_machine(tmp_path: Path, site: Site, home: Home) -> None:
+@asynccontextmanager
+async def lone_machine(tmp_path: Path, site: Site, home: Home) -> AsyncIterator[psutil.Process]:
+    """A process with a machine in it, and a family in that; killed at the end."""
     lone = await asyncio.create_subprocess_exec(
-        *[
-            sys.executable,
-            "-P",
-            "-m",
-            "tests.wire.lone_machine",
-            str(tmp_path),
-            site.name,
-            home.environment["HOME_ADDRESS"],
-        ],
+        *[sys.executable, "-P", "-m", "tests.wire.lone_machine"],
+        *[str(tmp_path), site.name, home.environment["HOME_ADDRESS"]],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     try:
         await home.calls("first", "child", "daemon")
-        children = psutil.Process(lone.pid).children(recursive=True)
-        assert len(children) >= 4  # guard, warm parent, first process and its child
+        yield psutil.Process(lone.pid)
     finally:
         lone.kill()
         await lone.wait()
+
+
+async def test_nothing_survives_a_guard_and_a_warm_parent_that_are_killed_at_the_same_moment(
+    tmp_path: Path, site: Site, home: Home
+) -> None:
+    async with lone_machine(tmp_path, site, home) as machine:
+        [guard] = machine.children()
+        both = [guard, *guard.children()]
+        for process in both:
+            process.suspend()  # so that neither does anything about the other's death
+        for process in both:
+            process.kill()
+        await home.hang_ups("first", "child", "daemon")
+
+
+async def test_nothing_survives_a_killed_machine(tmp_path: Path, site: Site, home: Home) -> None:
+    async with lone_machine(tmp_path, site, home) as machine:
+        children = machine.children(recursive=True)
+        assert len(children) >= 4  # guard, warm parent, first process and its child
     await home.hang_ups("first", "child", "daemon")
     gone, alive = await asyncio.to_thread(psutil.wait_procs, children, PATIENCE_SECONDS)
     assert not alive, gone

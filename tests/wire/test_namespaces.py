@@ -28,6 +28,7 @@ INSIDE = {
     "tests/contract/test_service_proxy.py": ("-k", "namespaces"),
     "tests/wire/test_pods_in_namespaces.py": (
         "tests/wire/test_leaks.py",
+        "tests/wire/test_pod_cables.py",
         "tests/wire/test_disk_faults.py",
         "tests/wire/test_images_in_namespaces.py",
     ),

@@ -43,3 +43,25 @@ def test_a_disk_that_takes_a_part_only_is_an_error(tmp_path: Path, monkeypatch: 
     monkeypatch.undo()
     journal.append("kept")
     assert journal.entries() == ["kept"]
+
+
+def test_nothing_is_acknowledged_before_the_journals_name_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    refuses = True
+
+    def fsync(descriptor: int) -> None:
+        if refuses:
+            raise OSError("the disk is broken")
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    journal = JournalFile(tmp_path)
+    with pytest.raises(OSError, match="broken"):
+        journal.append("first")
+    refuses = False
+    journal.append("second")
+    journal.append("third")
+    path = str(tmp_path / "journal.log")
+    assert synced == [path, str(tmp_path), path]
