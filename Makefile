@@ -21,7 +21,7 @@ check: $(VENV)/developing
 # Every experiment of the library, in a short form, on a cluster of its own.
 chaos: $(VENV)/installed
 	home=$$(mktemp -d) && export PETSET_HOME=$$home && status=0; \
-	$(BIN)/petset up chaos --detach --port 0 --disk-faults && \
+	$(BIN)/petset up chaos --detach --port 0 --disk-faults --ray-nodes 2 && \
 	$(BIN)/petset chaos run --all --seed 1 --duration 6 --cluster chaos || status=$$?; \
 	$(BIN)/petset down chaos --purge --yes; rm -rf $$home; exit $$status
 

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from petset.actors.keeper import Keeper
+from petset.actors.ray_nodes import FurtherRayNode
 from petset.cluster import pki
 from petset.cluster.api.attachments import unique_name
 from petset.cluster.api.cri import SandboxStatus
@@ -36,10 +37,12 @@ API_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def open_fault_gate(settings: ClusterSettings, keepers: Iterable[Keeper]) -> AsyncIterator[None]:
+async def open_fault_gate(
+    settings: ClusterSettings, keepers: Iterable[Keeper], ray_nodes: Iterable[FurtherRayNode]
+) -> AsyncIterator[None]:
     """Serve the cluster's fault gate until the block ends; everything is healed then."""
     with ThreadPoolExecutor(1, "network faults") as thread:
-        world = ActorWorld(settings, keepers, thread)
+        world = ActorWorld(settings, keepers, ray_nodes, thread=thread)
         async with fault_gate(world, gate_socket(settings), SystemClock()):
             yield
 
@@ -90,10 +93,17 @@ class ServiceProxyPart:
 class ActorWorld:
     """The `World` of one cluster of actors; `thread` does what blocks."""
 
-    def __init__(self, settings: ClusterSettings, keepers: Iterable[Keeper], thread: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        settings: ClusterSettings,
+        keepers: Iterable[Keeper],
+        ray_nodes: Iterable[FurtherRayNode],
+        *,
+        thread: ThreadPoolExecutor,
+    ) -> None:
         self._settings = settings
         self._keepers = {keeper.name: keeper for keeper in keepers}
-        self._components: dict[str, Component] = {**self._keepers}
+        self._components: dict[str, Component] = {**self._keepers, **{each.name: each for each in ray_nodes}}
         for number, node in enumerate(settings.node_names, start=1):
             proxy = ServiceProxyPart(number, self._keepers[node])
             self._components[proxy.name] = proxy
@@ -116,6 +126,11 @@ class ActorWorld:
     @property
     def node_names(self) -> Sequence[str]:
         return self._settings.node_names
+
+    def machines(self, component: str) -> Sequence[str]:
+        if component in self._settings.node_names:
+            return [component]
+        return self._settings.nodes_on_ray_nodes.get(component, [])
 
     async def sandboxes(self, node: str) -> Sequence[SandboxStatus]:
         keeper = self._keepers[node]

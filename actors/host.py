@@ -3,7 +3,7 @@
     Ray is up ─▶ listener broker ─▶ every keeper at once ─▶ fault gate ─▶ phases are told as the actors become ready
                                                          ─▶ … until one of these ends it:
     SIGTERM, SIGINT; the command hung up      faults are healed, then stop: kubelets, controller, dns │ nodes │
-                                              api-server, each bounded
+                                              api-server │ further Ray nodes, each bounded
     a vital process of the private Ray died   everything ends at once, with a message
 
 Kubelets stop before their nodes, so that nobody starts again what the machine shuts down.
@@ -15,17 +15,24 @@ import asyncio
 import logging
 import signal
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from itertools import groupby
 from typing import NoReturn
+
+import psutil
+import ray
 
 from petset.actors.keeper import ActorMaker, Keeper
 from petset.actors.link import Link
 from petset.actors.listeners import listener_broker
 from petset.actors.plan import ActorSpec
-from petset.actors.private_ray import vital_process_death
-from petset.cluster.settings import ClusterSettings
+from petset.actors.private_ray import vital_process_death, vital_processes
+from petset.actors.ray_nodes import FirstRayNode, FurtherRayNode, Home, Raylet
+from petset.cluster.settings import RAY_HEAD, ClusterSettings
 
 _log = logging.getLogger(__name__)
 
@@ -47,28 +54,57 @@ async def supervise(
     `listeners` are handed to actors that ask for them; None when somebody else does that (datacenter.py).
     `on_ray_death` gets a message and ends the process: without Ray nothing can be stopped in order.
     """
-    maker = ActorMaker(settings)
-    keepers = [Keeper(spec, maker, link.note) for spec in specs]
+    vital = vital_processes()
     broker = nullcontext() if listeners is None else listener_broker(settings.run_folder, listeners)
-    async with broker, asyncio.TaskGroup() as tasks:
-        kept = [tasks.create_task(keeper.run(), name=keeper.spec.name) for keeper in keepers]
-        async with await asyncio.to_thread(_fault_gate, settings, keepers):
-            telling = tasks.create_task(_tell_phases(keepers, link), name="phases")
-            ends: list[Callable[[], Awaitable[str]]] = [_signalled, lambda: _hung_up(link)]
-            if not settings.ray_address:
-                ends.append(lambda: _ray_died(on_ray_death))
-            _log.info("stopping: %s", await _first(ends))
-            telling.cancel()
-        await _stop_in_order(keepers)
-        for task in kept:
-            task.cancel()
+    with ThreadPoolExecutor(1, "raylets") as thread:  # they live for as long as it does
+        ray_nodes = further_ray_nodes(specs, thread, link.note)
+        homes: dict[str, Home] = {RAY_HEAD: FirstRayNode(ray.get_runtime_context().get_node_id()), **ray_nodes}
+        create = ActorMaker(settings)
+        keepers = [Keeper(spec, homes[spec.ray_node], create=create, tell=link.note) for spec in specs]
+        async with broker, asyncio.TaskGroup() as tasks:
+            for name, ray_node in ray_nodes.items():
+                tasks.create_task(ray_node.run(), name=name)
+            kept = [tasks.create_task(keeper.run(), name=keeper.spec.name) for keeper in keepers]
+            async with await asyncio.to_thread(_fault_gate, settings, keepers, ray_nodes.values()):
+                telling = tasks.create_task(_tell_phases(keepers, link), name="phases")
+                ends: list[Callable[[], Awaitable[str]]] = [_signalled, lambda: _hung_up(link)]
+                if not settings.ray_address:
+                    ends.append(lambda: _ray_died(vital, on_ray_death))
+                _log.info("stopping: %s", await _first(ends))
+                telling.cancel()
+                for ray_node in ray_nodes.values():
+                    ray_node.retire()
+            await _stop_in_order(keepers)
+            await asyncio.gather(*(ray_node.stop() for ray_node in ray_nodes.values()))
+            for task in kept:
+                task.cancel()
 
 
-def _fault_gate(settings: ClusterSettings, keepers: Sequence[Keeper]) -> AbstractAsyncContextManager[None]:
+def further_ray_nodes(
+    specs: Iterable[ActorSpec], thread: Executor, tell: Callable[[str], None]
+) -> dict[str, FurtherRayNode]:  # fmt: skip
+    """Every Ray node but the first that has actors, by name."""
+    actors = Counter(spec.ray_node for spec in specs if spec.ray_node != RAY_HEAD)
+    return {
+        name: FurtherRayNode(name, partial(_start_raylet, name, count), thread=thread, tell=tell)
+        for name, count in sorted(actors.items())
+    }
+
+
+def _start_raylet(name: str, worker_count: int) -> Raylet:
+    """In the thread of the raylets: it loads what few clusters need."""
+    from petset.actors.raylet import start_raylet
+
+    return start_raylet(name, worker_count)
+
+
+def _fault_gate(
+    settings: ClusterSettings, keepers: Sequence[Keeper], ray_nodes: Iterable[FurtherRayNode]
+) -> AbstractAsyncContextManager[None]:  # fmt: skip
     """In a thread: it loads a web server, while the actors start."""
     from petset.actors.fault_world import open_fault_gate
 
-    return open_fault_gate(settings, keepers)
+    return open_fault_gate(settings, keepers, ray_nodes)
 
 
 async def _tell_phases(keepers: Iterable[Keeper], link: Link) -> None:
@@ -109,8 +145,8 @@ async def _hung_up(link: Link) -> str:
     return await forever
 
 
-async def _ray_died(on_ray_death: Callable[[str], NoReturn]) -> str:
-    name = await vital_process_death()
+async def _ray_died(vital: Sequence[psutil.Process], on_ray_death: Callable[[str], NoReturn]) -> str:
+    name = await vital_process_death(vital)
     on_ray_death(f"Ray's {name} died, and every actor with it; start the cluster again with `petset up`")
 
 

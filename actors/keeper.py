@@ -1,11 +1,11 @@
 """Keeps one named actor alive: makes it, waits for its death, makes it again under its name.
 
-    create ─▶ serve() outstanding ─▶ dies or fails ─▶ killed for sure ─▶ pause (Backoff) ─▶ create …
-                                  └▶ returns after stop(): done
+    its Ray node is up ─▶ create ─▶ serve() outstanding ─▶ dies or fails ─▶ killed for sure ─▶ pause (Backoff) ─▶ …
+                                                        └▶ returns after stop(): done
 
-A death shows within milliseconds as the failure of the outstanding call. `ray.kill` follows it always: it ends an
-actor whose component failed while its process lived on, and it frees the name, which Ray may still hold for a moment
-after a process was killed from outside.
+A death shows within milliseconds as the failure of the outstanding call, or as the end of the Ray node (ray_nodes.py).
+`ray.kill` follows it always: it ends an actor whose component failed while its process lived on, and it frees the name,
+which Ray may still hold for a moment after a process was killed from outside.
 
 Faults (cluster/chaos/world.py, `Component`) may hold an actor down, and give it standing orders: method calls that
 every later life gets before it serves.
@@ -17,29 +17,40 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
 import psutil
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
 from petset.actors.backoff import Backoff
-from petset.actors.lifeline import Lifeline, find_agents
+from petset.actors.hold import Hold
+from petset.actors.lifeline import Lifeline
 from petset.actors.plan import ActorSpec
+from petset.actors.ray_nodes import Home, Life
 from petset.cluster.chaos.errors import CannotHere, FaultError
-from petset.cluster.chaos.pods import wait_until_frozen
-from petset.cluster.settings import ClusterSettings
+from petset.cluster.chaos.freezing import send_signal
+from petset.cluster.chaos.pods import is_frozen, wait_until_frozen
+from petset.cluster.settings import RAY_HEAD, ClusterSettings
 
 _log = logging.getLogger(__name__)
 
-_NAME_FREE_SECONDS = 5.0
+_NAME_FREE_SECONDS = 30.0
 _NAME_PAUSE_SECONDS = 0.005
+_ASK_AGAIN_SECONDS = 0.2
 _ANSWER_SECONDS = 3.0
 """How long a living actor may take to answer a fault's question."""
 _DEATH_SECONDS = 10.0
+
+WITH_ITS_RAY_NODE = "with its Ray node"
+"""What ended a life, as `Keeper` sees it."""
+
+
+ActorCreator = Callable[[ActorSpec, Life], ActorHandle[Any]]
+"""Makes an actor in the present life of its Ray node."""
 
 
 class Keeper:
@@ -47,10 +58,9 @@ class Keeper:
 
     has_process = True
 
-    def __init__(
-        self, spec: ActorSpec, create: Callable[[ActorSpec], ActorHandle[Any]], tell: Callable[[str], None]
-    ) -> None:
+    def __init__(self, spec: ActorSpec, home: Home, *, create: ActorCreator, tell: Callable[[str], None]) -> None:
         self.spec = spec
+        self._home = home
         self._create = create
         self._tell = tell
         self._backoff = Backoff()
@@ -60,9 +70,7 @@ class Keeper:
         self._ready = asyncio.Event()
         self._stopping = False
         self._done = asyncio.Event()
-        self._held_down_by: set[str] = set()
-        self._may_live = asyncio.Event()
-        self._may_live.set()
+        self._hold = Hold()
         self._frozen: dict[str, psutil.Process] = {}
         self._orders: dict[str, tuple[str, tuple[Any, ...]]] = {}
         self._life_ended = asyncio.Condition()
@@ -76,10 +84,11 @@ class Keeper:
                 cause = await self._live_once()
                 if self._stopping:
                     break
-                pause_seconds = self._backoff.after_death(loop.time() - started)
-                self._tell(f"{self.spec.name} died ({cause}): {self.spec.options.death}")
-                await asyncio.sleep(pause_seconds)
-                await self._may_live.wait()
+                if cause != WITH_ITS_RAY_NODE:  # which is told, and waited for, once for all
+                    pause_seconds = self._backoff.after_death(loop.time() - started)
+                    self._tell(f"{self.spec.name} died ({cause}): {self.spec.options.death}")
+                    await asyncio.sleep(pause_seconds)
+                await self._hold.until_free()
         finally:
             self._done.set()
 
@@ -90,7 +99,7 @@ class Keeper:
     async def stop(self, grace_seconds: float) -> None:
         """End the actor for good: ask it, wait `grace_seconds`, then leave the rest to Ray's end."""
         self._stopping = True
-        self._may_live.set()
+        self._hold.take_all_back()
         for handle in self._handles:
             handle.stop.remote()
         if not self._handles:
@@ -112,19 +121,17 @@ class Keeper:
 
     async def kill(self) -> None:
         """SIGKILL, which also ends a stopped process; returns when this life is over. Raises CannotHere."""
-        self._living()
+        process = self._living()
         try:
             async with asyncio.timeout(_DEATH_SECONDS), self._life_ended:
-                with suppress(ProcessLookupError):
-                    os.kill(self._process_id, signal.SIGKILL)
-                await self._life_ended.wait()
+                if send_signal(process, signal.SIGKILL) or self._process_id == process.pid:
+                    await self._life_ended.wait()
         except TimeoutError as error:
-            raise CannotHere(f"{self.name} does not die, process {self._process_id}") from error
+            raise CannotHere(f"{self.name} does not die, process {process.pid}") from error
 
     async def hold_down(self, reason: str) -> None:
         """Kill it, and make it again only when no reason holds it down any more. Raises CannotHere."""
-        self._held_down_by.add(reason)
-        self._may_live.clear()
+        self._hold.add(reason)
         try:
             if self._process_id:
                 await self.kill()
@@ -133,16 +140,15 @@ class Keeper:
             raise
 
     async def let_up(self, reason: str) -> None:
-        self._held_down_by.discard(reason)
-        if not self._held_down_by:
-            self._may_live.set()
+        self._hold.take_back(reason)
 
     async def freeze(self, reason: str) -> None:
         """SIGSTOP. Raises CannotHere when it is not up, or frozen already."""
         process = self._living()
-        if process.status() == psutil.STATUS_STOPPED:
+        if is_frozen(process):
             raise CannotHere(f"{self.name} is frozen already")
-        process.suspend()
+        if not send_signal(process, signal.SIGSTOP):
+            raise CannotHere(f"{self.name} is not up")
         self._frozen[reason] = process
         await asyncio.to_thread(wait_until_frozen, [process])
 
@@ -178,9 +184,12 @@ class Keeper:
         return None
 
     async def ask(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the living actor. Raises CannotHere when it is not up or does not answer."""
-        if not self._process_id:
-            raise CannotHere(f"{self.name} is not up")
+        """Call a method of the living actor. Raises CannotHere when it is not up or does not answer.
+
+        A frozen one is not even asked: it would do it when it is thawed, after all have given it up.
+        """
+        if is_frozen(self._living()):
+            raise CannotHere(f"{self.name} is frozen")
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await getattr(self._handles[-1], method).remote(*arguments)
@@ -193,19 +202,14 @@ class Keeper:
 
     async def _live_once(self) -> str:
         """One life; answers what ended it."""
-        handle = await self._make()
+        life = await self._home.life()
+        handle = await self._make(life)
         self._handles.append(handle)
         for method, arguments in self._orders.values():
             getattr(handle, method).remote(*arguments)
         watcher = asyncio.create_task(self._watch_ready(handle), name=f"{self.spec.name} ready")
         try:
-            await handle.serve.remote()
-        except RayTaskError as error:
-            return str(error.cause)
-        except RayActorError as error:
-            return type(error).__name__
-        else:
-            return "it ended"
+            return await _first(_end_of(handle), _end_of_life(life))
         finally:
             watcher.cancel()
             self._handles.remove(handle)
@@ -214,39 +218,74 @@ class Keeper:
             async with self._life_ended:
                 self._life_ended.notify_all()
 
-    async def _make(self) -> ActorHandle[Any]:
+    async def _make(self, life: Life) -> ActorHandle[Any]:
         async with asyncio.timeout(_NAME_FREE_SECONDS):
             while True:
                 try:
-                    return self._create(self.spec)
+                    return self._create(self.spec, life)
                 except ray.exceptions.ActorAlreadyExistsError:
                     await asyncio.sleep(_NAME_PAUSE_SECONDS)
 
     async def _watch_ready(self, handle: ActorHandle[Any]) -> None:
-        try:
-            process_id = await handle.ready.remote()
-        except (RayActorError, RayTaskError):
-            return  # serve() reports the same death
+        process_id = 0
+        while not process_id:
+            try:
+                process_id = await handle.ready.remote()
+            except ActorUnavailableError:  # for the moment: a busy machine, and the actor may live on
+                await asyncio.sleep(_ASK_AGAIN_SECONDS)
+            except (RayActorError, RayTaskError):
+                return  # serve() reports the same death
         _log.info("%s is ready, process %d", self.spec.name, process_id)
         self._process_id = process_id
         self._ready.set()
-        if self._held_down_by:  # since it was being made
-            os.kill(process_id, signal.SIGKILL)
+        if not self._hold.is_free:  # since it was being made
+            with suppress(ProcessLookupError):
+                os.kill(process_id, signal.SIGKILL)
+
+
+async def _end_of(handle: ActorHandle[Any]) -> str:
+    """Wait until the actor's `serve` is over; why."""
+    try:
+        await handle.serve.remote()
+    except RayTaskError as error:
+        return str(error.cause)
+    except RayActorError as error:
+        return type(error).__name__
+    return "it ended"
+
+
+async def _end_of_life(life: Life) -> str:
+    await life.ended.wait()
+    return WITH_ITS_RAY_NODE
+
+
+async def _first(*ends: Coroutine[Any, Any, str]) -> str:
+    """The answer of the one that is over first."""
+    waiting = [asyncio.create_task(end) for end in ends]
+    try:
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        return next(each.result() for each in waiting if each in done)
+    finally:
+        for each in waiting:
+            each.cancel()
 
 
 class ActorMaker:
-    """Makes actors of this process's Ray, on this machine."""
+    """Makes actors of this process's Ray."""
 
     def __init__(self, settings: ClusterSettings) -> None:
         self._settings = settings
-        self._lifeline = Lifeline(os.getpid(), () if settings.ray_address else find_agents())
-        self._node_id = ray.get_runtime_context().get_node_id()
 
-    def __call__(self, spec: ActorSpec) -> ActorHandle[Any]:
+    def __call__(self, spec: ActorSpec, life: Life) -> ActorHandle[Any]:
         """Raises ActorAlreadyExistsError while a predecessor's name is not free yet."""
-        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(self._node_id, soft=False)
+        place = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(life.node_id, soft=False)
         actor_class: Any = ray.remote(**spec.options.ray_options)(spec.shell)
-        handle: ActorHandle[Any] = actor_class.options(name=spec.name, scheduling_strategy=here).remote(
-            self._settings, spec.name, self._lifeline, *spec.arguments
+        handle: ActorHandle[Any] = actor_class.options(name=spec.name, scheduling_strategy=place).remote(
+            self._settings, spec.name, self._lifeline(spec), *spec.arguments
         )
         return handle
+
+    def _lifeline(self, spec: ActorSpec) -> Lifeline:
+        """The agents of a Ray that was joined are not ours to end."""
+        folder = "" if self._settings.ray_address else self._settings.run_folder
+        return Lifeline(os.getpid(), folder, dies_with_raylet=spec.ray_node != RAY_HEAD)

@@ -1,8 +1,12 @@
 """What ties an actor's life to the supervisor's, and what must go with them both.
 
-Ray's raylet and GCS die with the supervisor (they asked the kernel for it), and each actor exits as soon as it sees
-the supervisor's end (pidfd), however slow Ray is to notice. Two helpers of the raylet would linger: Ray 2.60's agents
-want to report their raylet's death to the dead GCS, and try for a minute. So every actor takes them along.
+Ray's raylets and GCS die with the supervisor (they asked the kernel for it), and each actor exits as soon as it sees
+the supervisor's end (pidfd), however slow Ray is to notice. Two helpers of each raylet would linger: Ray 2.60's agents
+want to report their raylet's death to the dead GCS, and try for a minute. So every actor takes them along: they are
+known by their working folder, which is the supervisor's.
+
+An actor on a further Ray node asks the kernel to die with its raylet as well, at once and even while it is frozen.
+Those on the first one do not: they are left to take the agents along.
 """
 
 from __future__ import annotations
@@ -10,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
 import psutil
+
+from petset.cluster.network.syscalls import die_with_parent
 
 _AGENT_MARKS = ("ray::DashboardAgent", "dashboard/agent.py", "ray::RuntimeEnvAgent", "runtime_env/agent/main.py")
 """In a process's command line: its title, or the script before it has set one."""
@@ -22,45 +28,37 @@ _AGENT_MARKS = ("ray::DashboardAgent", "dashboard/agent.py", "ray::RuntimeEnvAge
 
 @dataclass(frozen=True)
 class Lifeline:
-    """Process ids: the supervisor's, and those of the private Ray's agents (none when a Ray was joined)."""
+    """`folder`: where the private Ray's processes were started; "" when a Ray was joined, whose agents stay."""
 
     supervisor_pid: int
-    agent_pids: tuple[int, ...] = ()
+    folder: str = ""
+    dies_with_raylet: bool = False
 
     def hold(self) -> None:
         """From now on, end this process, without clean-up, and the agents, when the supervisor ends."""
-        agents = [descriptor for pid in self.agent_pids if (descriptor := _open(pid)) is not None]
-        supervisor = _open(self.supervisor_pid)
-        if supervisor is None:
-            _end(agents)
-        asyncio.get_running_loop().add_reader(supervisor, _end, agents)
+        if self.dies_with_raylet:
+            die_with_parent(signal.SIGKILL, lambda: psutil.Process(os.getppid()).name() == "raylet")
+        try:
+            supervisor = os.pidfd_open(self.supervisor_pid)
+        except ProcessLookupError:
+            self._end()
+        asyncio.get_running_loop().add_reader(supervisor, self._end)
+
+    def _end(self) -> NoReturn:
+        for agent in find_agents(self.folder):
+            with suppress(psutil.NoSuchProcess):  # taken along by another actor
+                agent.kill()
+        os._exit(1)
 
 
-def find_agents() -> tuple[int, ...]:
-    """The agents of the Ray that this process has started."""
-    below = psutil.Process().children(recursive=True)
-    return tuple(process.pid for process in below if _is_agent(process))
+def find_agents(folder: str) -> list[psutil.Process]:
+    """The agents of all raylets that were started in a folder."""
+    return [each for each in psutil.process_iter() if folder and _is_agent(each, folder)]
 
 
-def _is_agent(process: psutil.Process) -> bool:
+def _is_agent(process: psutil.Process, folder: str) -> bool:
     try:
         command = " ".join(process.cmdline())
-    except psutil.Error:  # it ended while we looked
+        return any(mark in command for mark in _AGENT_MARKS) and process.cwd() == folder
+    except psutil.Error:  # it ended while we looked, or is another user's
         return False
-    return any(mark in command for mark in _AGENT_MARKS)
-
-
-def _open(process_id: int) -> int | None:
-    try:
-        return os.pidfd_open(process_id)
-    except ProcessLookupError:
-        return None
-
-
-def _end(agents: Sequence[int]) -> NoReturn:
-    for descriptor in agents:
-        try:
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        except ProcessLookupError:
-            continue  # gone already, or taken along by another actor
-    os._exit(1)

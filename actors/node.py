@@ -52,11 +52,13 @@ class NodeShell(Shell):
     async def run(self, ready: asyncio.Event) -> None:
         from petset.cluster.assemble.network import node_network
         from petset.cluster.clock import SystemClock
+        from petset.cluster.node import kernel
         from petset.cluster.node.added_images import LiveCatalogue
         from petset.cluster.node.machine import Machine
 
         folder = self.settings.folder
         network = node_network(self.settings, self._node_number)
+        kernel.become_subreaper()  # of what outlives the container runtime; Ray's workers have no children of their own
         machine = Machine(
             self.actor_name,
             folder=folder.node(self.actor_name),

@@ -11,20 +11,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from petset.actors.hold import Hold
+
 
 class Part:
     """`body` is run again and again; the calls may come at any time."""
 
     def __init__(self) -> None:
         self._running: list[asyncio.Task[None]] = []
-        self._held_down_by: set[str] = set()
-        self._may_run = asyncio.Event()
-        self._may_run.set()
+        self._hold = Hold()
 
     async def run(self, body: Callable[[], Awaitable[None]]) -> None:
         """Until cancelled, or until the body fails or ends by itself."""
         while True:
-            await self._may_run.wait()
+            await self._hold.until_free()
             task = asyncio.ensure_future(_as_coroutine(body))
             self._running.append(task)
             try:
@@ -42,14 +42,11 @@ class Part:
             task.cancel()
 
     def hold_down(self, reason: str) -> None:
-        self._held_down_by.add(reason)
-        self._may_run.clear()
+        self._hold.add(reason)
         self.kill()
 
     def let_up(self, reason: str) -> None:
-        self._held_down_by.discard(reason)
-        if not self._held_down_by:
-            self._may_run.set()
+        self._hold.take_back(reason)
 
 
 async def _as_coroutine(body: Callable[[], Awaitable[None]]) -> None:

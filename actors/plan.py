@@ -12,17 +12,18 @@ from petset.actors.kubelet import KubeletShell
 from petset.actors.node import NodeShell
 from petset.actors.options import OPTIONS, ActorKind
 from petset.actors.shell import Shell
-from petset.cluster.settings import ClusterSettings
+from petset.cluster.settings import RAY_HEAD, ClusterSettings
 
 
 @dataclass(frozen=True)
 class ActorSpec:
-    """One actor to keep alive. `arguments` follow (settings, name, lifeline) in its constructor."""
+    """One actor to keep alive, on a Ray node. `arguments` follow (settings, name, lifeline) in its constructor."""
 
     name: str
     kind: str
     shell: type[Shell]
     arguments: tuple[Any, ...] = ()
+    ray_node: str = RAY_HEAD
 
     @property
     def options(self) -> ActorKind:
@@ -31,9 +32,11 @@ class ActorSpec:
 
 def cluster_actors(settings: ClusterSettings) -> list[ActorSpec]:
     """Every actor of a cluster, in the order of creation: first what others wait for, then what takes longest."""
-    names = settings.node_names
-    nodes = [ActorSpec(name, "node", NodeShell, (number,)) for number, name in enumerate(names, start=1)]
-    kubelets = [ActorSpec(name.replace("node-", "kubelet-"), "kubelet", KubeletShell, (name,)) for name in names]
+    nodes, kubelets = [], []
+    for number, name in enumerate(settings.node_names, start=1):
+        place = settings.ray_node_of(number)
+        nodes.append(ActorSpec(name, "node", NodeShell, (number,), place))
+        kubelets.append(ActorSpec(f"kubelet-{number}", "kubelet", KubeletShell, (name,), place))
     return [
         ActorSpec("api-server", "api-server", ApiServerShell),
         *nodes,

@@ -42,7 +42,7 @@ from petset.actors.listeners import API
 from petset.actors.logs import log_to_file
 from petset.actors.ray_environment import prepare_joined_ray, prepare_private_ray
 from petset.cluster.pki import ensure_tokens
-from petset.cluster.settings import ClusterFolder, ClusterSettings
+from petset.cluster.settings import RAY_HEAD, ClusterFolder, ClusterSettings
 
 _log = logging.getLogger("petset.actors.supervisor")
 
@@ -112,7 +112,8 @@ def _start_and_supervise(claims: Claims, link: Link) -> None:
         from petset.actors.private_ray import joined_ray, private_ray
 
         specs = cluster_actors(settings)
-        with joined_ray(settings) if settings.ray_address else private_ray(settings, len(specs)):
+        here = sum(spec.ray_node == RAY_HEAD for spec in specs)
+        with joined_ray(settings) if settings.ray_address else private_ray(settings, here):
             preparations.result()
             link.phase("ray")
             listeners = None if settings.has_namespaces else {API: claims.api_listener}

@@ -32,6 +32,8 @@ NETWORKS = ("loopback", "namespaces")
 DNS_LOOPS = ("portable", "batched", "auto")
 MAX_DNS_TTL_SECONDS = 3600
 MAX_TIME_SCALE = 1000
+RAY_HEAD = "ray-node-1"
+"""The Ray node that a cluster is: what directs Ray, and every component that is not part of an emulated node."""
 API_PORT = 6443
 """The API server's port on the cluster's own network, whatever the host's is."""
 
@@ -61,6 +63,8 @@ class ClusterSettings:
     dns_port: int = 53
     run_folder: str = ""
     ray_address: str = ""
+    ray_nodes: int = 1
+    """How many Ray nodes a private Ray has. The first is the cluster itself; on further ones are the emulated nodes."""
     network: str = "loopback"
     dns_ttl_seconds: int = 5
     dns_negative_ttl_seconds: int | None = None
@@ -87,6 +91,13 @@ class ClusterSettings:
             )
         if not 1 <= self.node_count <= MAX_NODES:
             raise SettingsError(f"--nodes {self.node_count}: a cluster has 1 to {MAX_NODES} nodes")
+        if not 1 <= self.ray_nodes <= self.node_count + 1:
+            raise SettingsError(
+                f"--ray-nodes {self.ray_nodes}: give 1 to {self.node_count + 1}, one for the cluster itself and at most"
+                f" one for each of its --nodes {self.node_count}"
+            )
+        if self.ray_nodes > 1 and self.ray_address:
+            raise SettingsError(f"--ray-nodes {self.ray_nodes}: a joined Ray (--ray-address) has its own; give 1")
         if self.network not in NETWORKS:
             raise SettingsError(f"--network {self.network}: it is one of {', '.join(NETWORKS)}")
         if self.dns_loop not in DNS_LOOPS:
@@ -118,6 +129,19 @@ class ClusterSettings:
     @property
     def node_names(self) -> list[str]:
         return [f"node-{number}" for number in range(1, self.node_count + 1)]
+
+    def ray_node_of(self, node_number: int) -> str:
+        """On which Ray node the emulated node number 1, 2, … is: in turn on each but the first, if there are others."""
+        return RAY_HEAD if self.ray_nodes == 1 else f"ray-node-{2 + (node_number - 1) % (self.ray_nodes - 1)}"
+
+    @property
+    def nodes_on_ray_nodes(self) -> dict[str, list[str]]:
+        """Every further Ray node, with the emulated nodes that it holds."""
+        found: dict[str, list[str]] = {f"ray-node-{number}": [] for number in range(2, self.ray_nodes + 1)}
+        for number, name in enumerate(self.node_names, start=1):
+            if (holder := self.ray_node_of(number)) != RAY_HEAD:
+                found[holder].append(name)
+        return found
 
     @property
     def server(self) -> str:

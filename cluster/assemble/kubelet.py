@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from petset.cluster import pki
 from petset.cluster.api.release import RELEASE
@@ -12,6 +13,7 @@ from petset.cluster.clock import Clock, SystemClock
 from petset.cluster.control.watch_troubles import TroubledClient, WatchTroubles
 from petset.cluster.kubelet.agent import Kubelet
 from petset.cluster.kubelet.config import KubeletConfig, NodeIdentity
+from petset.cluster.kubelet.node_object import RAY_NODE_LABEL
 from petset.cluster.kubelet.prober import network_prober
 from petset.cluster.kubelet.runtime import Runtime
 from petset.cluster.kubelet.server import KubeletServer, kubelet_listener, serving_kubelet
@@ -39,7 +41,7 @@ async def run_kubelet(
     ):
         config = kubelet_config(settings.addresses, settings.dns_port, kubelet_port=listener.getsockname()[1])
         kubelet = Kubelet(
-            node_identity(settings.name, settings.addresses, number),
+            node_identity(settings.name, settings.addresses, number, labels=ray_node_labels(settings, number)),
             config.at_scale(settings.time_scale),
             client=TroubledClient(client, troubles) if troubles else client,
             runtime=runtime,
@@ -50,13 +52,21 @@ async def run_kubelet(
         ready.set()
 
 
-def node_identity(cluster: str, addresses: AddressPlan, number: int) -> NodeIdentity:
+def ray_node_labels(settings: ClusterSettings, number: int) -> dict[str, str]:
+    """On which Ray node a node is, of a cluster that has several."""
+    return {RAY_NODE_LABEL: settings.ray_node_of(number)} if settings.ray_nodes > 1 else {}
+
+
+def node_identity(
+    cluster: str, addresses: AddressPlan, number: int, *, labels: Mapping[str, str] | None = None
+) -> NodeIdentity:  # fmt: skip
     """Node number 1, 2, … of a cluster."""
     return NodeIdentity(
         name=f"node-{number}",
         cluster=cluster,
         address=addresses.node_address(number),
         pod_cidr=str(addresses.pod_range(number)),
+        labels=labels or {},
     )
 
 

@@ -25,6 +25,7 @@ _SETTINGS = (
     click.option("--nodes", "node_count", type=int, help="How many nodes it has (3)."),
     click.option("--port", type=int, help="The API server's port (6443; 0: any free one)."),
     click.option("--ray-address", help="Join this Ray instead of starting a private one ('': a private one again)."),
+    click.option("--ray-nodes", type=int, help="Ray nodes, of which faults may hit all but the first (1)."),
     click.option("--dns-ttl", "dns_ttl_seconds", type=int, help="Seconds that DNS answers may be kept (5)."),
     click.option(
         "--dns-negative-ttl", "dns_negative_ttl_seconds", type=int, help="The same of 'no such name' (as --dns-ttl)."
@@ -140,6 +141,7 @@ def list_clusters() -> None:
         )
         if found.time_scale != 1:
             notes.append(f"{found.name}: long times of nodes and restarts are {found.time_scale:g} times shorter")
+        notes += [f"{found.name}: {each} holds {', '.join(held)}" for each, held in found.ray_nodes.items()]
     Console(soft_wrap=True).print(table)
     for note in notes:
         click.echo(note)

@@ -25,10 +25,10 @@ from petset.cluster.kubelet.events import Events
 from petset.cluster.kubelet.health import Health
 from petset.cluster.kubelet.node_object import (
     LEASE_NAMESPACE,
+    label_changes,
     must_report,
     new_lease,
     new_node,
-    node_labels,
     node_status,
 )
 
@@ -72,9 +72,10 @@ class NodeAgent:
             return await self._client.create(wanted)
         except AlreadyExists:
             present = await self._client.get("Node", self._node.name)
-        if _contains(labels_of(present), node_labels(self._node)) and _contains(present["spec"], wanted["spec"]):
+        labels = label_changes(self._node)
+        if _contains(labels_of(present), labels) and _contains(present["spec"], wanted["spec"]):
             return present
-        body = {"metadata": {"labels": node_labels(self._node)}, "spec": wanted["spec"]}
+        body = {"metadata": {"labels": labels}, "spec": wanted["spec"]}
         return await self._client.patch("Node", self._node.name, body=body)
 
     async def _keep_status(self) -> None:

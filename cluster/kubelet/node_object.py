@@ -7,6 +7,8 @@ from petset.cluster.api.times import format_micro_time, format_time, parse_time
 from petset.cluster.kubelet.config import KubeletConfig, NodeIdentity
 
 LEASE_NAMESPACE = "kube-node-lease"
+RAY_NODE_LABEL = "petset.dev/ray-node"
+"""Where the machine is, in a cluster of several Ray nodes."""
 _HEALTHY = {
     "MemoryPressure": ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
     "DiskPressure": ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
@@ -33,6 +35,11 @@ def node_labels(node: NodeIdentity) -> dict[str, str]:
         "kubernetes.io/os": "linux",
         **node.labels,
     }
+
+
+def label_changes(node: NodeIdentity) -> dict[str, str | None]:
+    """What a Node of an earlier kubelet needs; None takes away what this one does not say (updateDefaultLabels)."""
+    return {RAY_NODE_LABEL: None, **node_labels(node)}
 
 
 def node_status(present: Object, node: NodeIdentity, config: KubeletConfig, *, trouble: str, now: float) -> Object:

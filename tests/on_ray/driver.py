@@ -90,6 +90,10 @@ class Driver:
     def cluster(self, name: str) -> RealCluster:
         return RealCluster(ClusterFolder(self.home / name))
 
+    def is_up(self, name: str) -> bool:
+        """Whether its supervisor lives."""
+        return lock.holder(ClusterFolder(self.home / name).lock) is not None
+
     def logs(self) -> str:
         """The ends of all logs, for the message of a failed test."""
         files = sorted(self.home.glob("*/log/*.log"))

@@ -1,6 +1,6 @@
 """Every fault on a real cluster, seen from outside (processes, sockets, what kubectl would see), and its heal.
 
-One cluster for all, with the long times of nodes compressed; its last test stops it.
+One cluster for all, with the long times of nodes compressed; who comes after the test that stops it gets another.
 """
 
 from __future__ import annotations
@@ -44,16 +44,24 @@ in_namespaces = pytest.mark.skipif(bool(REFUSAL), reason=f"no namespaces: {REFUS
 
 
 @pytest.fixture(scope="module")
-def cluster(petset: Driver) -> Iterator[RealCluster]:
+def driver(petset: Driver) -> Iterator[Driver]:
     driver = replace(petset, network="loopback" if REFUSAL else "namespaces")
-    driver.succeed("up", "faulty", "--detach", "--nodes", "2", "--port", "0", "--time-scale", "60", "--disk-faults")
+    yield driver
+    driver.run("down", "faulty", "--purge", "--yes")
+
+
+@pytest.fixture
+def cluster(driver: Driver) -> RealCluster:
     cluster = driver.cluster("faulty")
+    if driver.is_up("faulty"):
+        return cluster
+    driver.run("down", "faulty", "--purge", "--yes")
+    driver.succeed("up", "faulty", "--detach", "--nodes", "2", "--port", "0", "--time-scale", "60", "--disk-faults")
     cluster.request(SERVICES, SERVICE)
     cluster.request("/api/v1/persistentvolumes", DISK)
     cluster.request(SETS, SET)
     eventually(lambda: ready(pod(cluster, "pet-0")), "the pod is ready")
-    yield cluster
-    driver.run("down", "faulty", "--purge", "--yes")
+    return cluster
 
 
 @pytest.fixture

@@ -60,6 +60,30 @@ async def test_a_heartbeat_that_hangs_is_given_up(config: KubeletConfig, patienc
     agent.cancel()
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param({"petset.dev/ray-node": "ray-node-3"}, {"petset.dev/ray-node": "ray-node-2"}, id="moved"),
+        pytest.param({"petset.dev/ray-node": "ray-node-2"}, {}, id="on the only Ray node again"),
+    ],
+)
+async def test_a_node_that_comes_back_says_where_it_is_and_keeps_what_others_say(
+    before: dict[str, str], after: dict[str, str]
+) -> None:
+    clock = LoopClock()
+    client = LoopbackClient(await new_api(clock))
+    events = Events(EventRecorder(client, clock, component="kubelet", host="node-1"), clock)
+    for labels in (before, after):
+        node = node_identity("local", loopback_plan(0), 1, labels=labels)
+        agent = asyncio.create_task(NodeAgent(node, CONFIG, client, clock=clock, events=events, health=Health()).run())
+        await asyncio.sleep(5)
+        agent.cancel()
+        await client.patch("Node", "node-1", body={"metadata": {"labels": {"disk": "ssd"}}})
+    labels = (await client.get("Node", "node-1"))["metadata"]["labels"]
+    assert {key: value for key, value in labels.items() if key.startswith("petset.dev/")} == after
+    assert (labels["disk"], labels["kubernetes.io/hostname"]) == ("ssd", "node-1")
+
+
 def test_a_scale_leaves_what_a_busy_machine_needs() -> None:
     assert CONFIG.at_scale(1) == CONFIG
     fast = CONFIG.at_scale(60)
