@@ -108,7 +108,7 @@ def claim(
             notes += dns_notes
         wished.remove_run_folder()
         run_folder = tempfile.mkdtemp(prefix=RUN_FOLDER_PREFIX)
-        resources.callback(shutil.rmtree, run_folder, ignore_errors=True)
+        resources.callback(replace(wished, run_folder=run_folder).remove_run_folder)
         port = listener.getsockname()[1]
         wished = replace(wished, network=network, run_folder=run_folder)
         settings = replace(wished, port=port, slot=slot, dns_port=dns_port)

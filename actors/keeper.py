@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from petset.actors.backoff import Backoff
 from petset.actors.hold import Hold
@@ -233,7 +233,7 @@ class Keeper:
                 process_id = await handle.ready.remote()
             except ActorUnavailableError:  # for the moment: a busy machine, and the actor may live on
                 await asyncio.sleep(_ASK_AGAIN_SECONDS)
-            except (RayActorError, RayTaskError):
+            except RayError:
                 return  # serve() reports the same death
         _log.info("%s is ready, process %d", self.spec.name, process_id)
         self._process_id = process_id
@@ -249,7 +249,7 @@ async def _end_of(handle: ActorHandle[Any]) -> str:
         await handle.serve.remote()
     except RayTaskError as error:
         return str(error.cause)
-    except RayActorError as error:
+    except RayError as error:  # died, or never came to be: its Ray node was gone
         return type(error).__name__
     return "it ended"
 

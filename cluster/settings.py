@@ -20,13 +20,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from petset.cluster.network.addresses import MAX_NODES, OWN_PLAN, AddressPlan, loopback_plan
 from petset.cluster.network.host_ports import LENDER_SOCKET
 from petset.cluster.network.upstreams import check_upstreams
+from petset.cluster.trees import remove_tree
 
 NETWORKS = ("loopback", "namespaces")
 DNS_LOOPS = ("portable", "batched", "auto")
@@ -171,7 +172,8 @@ class ClusterSettings:
     def remove_run_folder(self) -> None:
         """Remove the short-lived folder of a run that is over."""
         if self.run_folder.startswith(RUN_FOLDER_PREFIX):
-            shutil.rmtree(self.run_folder, ignore_errors=True)
+            with suppress(OSError):
+                remove_tree(Path(self.run_folder))
 
     def save(self) -> None:
         write_private(self.folder.settings, json.dumps(asdict(self), indent=2).encode())

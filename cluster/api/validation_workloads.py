@@ -8,6 +8,7 @@ from petset.cluster.api.fields import FieldError, duplicate, forbidden, not_supp
 from petset.cluster.api.objects import Object
 from petset.cluster.api.portions import is_zero, validate_portion
 from petset.cluster.api.selectors import selector_of
+from petset.cluster.api.validation_containers import validate_contents
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -51,6 +52,9 @@ def _volume_names(spec: Object, path: str, errors: list[FieldError]) -> set[str]
         if not _LABEL.fullmatch(name):
             errors.append(wrong(f"{path}.volumes[{number}].name", name, "a lowercase RFC 1123 label must consist of "
                                 "lower case alphanumeric characters or '-'"))  # fmt: skip
+        ephemeral = volume.get("ephemeral")
+        if ephemeral is not None and ephemeral.get("volumeClaimTemplate") is None:
+            errors.append(required(f"{path}.volumes[{number}].ephemeral.volumeClaimTemplate"))
         names.add(name)
     return names
 
@@ -81,7 +85,7 @@ def validate_container(container: Object, path: str, *, volumes: set[str], names
         if mount.get("mountPath") in mounted:
             errors.append(wrong(f"{where}.mountPath", mount["mountPath"], "must be unique"))
         mounted.add(mount.get("mountPath", ""))
-    return errors
+    return errors + validate_contents(container, path)
 
 
 def validate_stateful_set(stateful_set: Object) -> list[FieldError]:

@@ -5,9 +5,8 @@
     python, kr8s    ── WebSocket, 2 channels a port ┘
 
 A failed connection is told on its error stream and is the only one that ends; so is one that a bug of ours ends, which
-is logged. Bounds: MAX_CONNECTIONS at a time;
-QUEUED_PIECES of input per connection: when a pod does not read, the client is not read either, for it knows no flow
-control per stream, as with the real server.
+is logged. Bounds: MAX_CONNECTIONS at a time; QUEUED_PIECES of input per connection: when a pod does not read, the
+client is not read either, for it knows no flow control per stream, as with the real server.
 """
 
 from __future__ import annotations
@@ -150,8 +149,9 @@ class Forwarded:
             return "lost connection to pod"
         finally:
             upward.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await upward
+            await asyncio.wait([upward])
+            if not upward.cancelled():
+                upward.result()
 
     async def _pass_up(self, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):  # which ends the reading as well

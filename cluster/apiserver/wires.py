@@ -113,7 +113,8 @@ async def until_either_ends(up: Coroutine[Any, Any, None], down: Coroutine[Any, 
     finally:
         for task in tasks:
             task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
         if isinstance(result, ProtocolError):
             return str(result)
         if isinstance(result, Exception) and not isinstance(result, (ConnectionError, TimeoutError)):

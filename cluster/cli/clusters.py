@@ -12,9 +12,9 @@ from pathlib import Path
 
 from petset.cluster import lock
 from petset.cluster.cli.reader import ApiReader, NoAnswer
-from petset.cluster.node.trees import remove_tree
 from petset.cluster.pki import ca_certificate
 from petset.cluster.settings import ClusterFolder, ClusterSettings, SettingsError
+from petset.cluster.trees import remove_tree
 
 STOP_SECONDS = 30.0
 KILL_SECONDS = 10.0

@@ -38,9 +38,15 @@ log = logging.getLogger(__name__)
 
 
 class Informer:
-    """The cached objects of one kind (`index`), kept up to date by `run`."""
+    """The cached objects of one kind (`index`), kept up to date by `run`.
 
-    def __init__(self, client: Client, kind: str, *, namespace: str = "", field_selector: str = "") -> None:
+    `chance` is the pauses' jitter: one of its own for each who watches the same. Without, what is watched seeds it, so
+    that a replay pauses alike.
+    """
+
+    def __init__(
+        self, client: Client, kind: str, *, namespace: str = "", field_selector: str = "", chance: Random | None = None
+    ) -> None:
         self.kind = kind
         self.index = ObjectIndex()
         self.revision = 0
@@ -49,6 +55,7 @@ class Informer:
         self._client = client
         self._namespace = namespace
         self._field_selector = field_selector
+        self._chance = chance or Random(f"{kind} {namespace} {field_selector}")
         self._handlers: list[Handler] = []
         self._moved = asyncio.Condition()
 
@@ -73,8 +80,7 @@ class Informer:
 
     async def run(self) -> None:
         """Follow the server until cancelled."""
-        # What is watched seeds the jitter, so that a replay pauses alike.
-        backoff = Backoff(Random(f"{self.kind} {self._namespace} {self._field_selector}"))
+        backoff = Backoff(self._chance)
         while True:
             try:
                 await self._relist()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from petset.cluster.api.objects import Object, controller_of, controller_reference, is_terminating, namespace_of
+from petset.cluster.api.objects import Object, controller_reference, is_terminating, name_of, namespace_of
 from petset.cluster.api.volumes import ephemeral_claims, not_made_for
 from petset.cluster.control.controller import Controller
 from petset.cluster.control.snapshot import Key, Snapshot, key_of
@@ -52,10 +52,12 @@ def _itself(pod: Object, snapshot: Snapshot) -> Iterable[Key]:
 
 
 def _pod_of_claim(claim: Object, snapshot: Snapshot) -> Iterable[Key]:
-    """Somebody deleted it under its pod, which gets another one."""
-    owner = controller_of(claim)
-    if owner is not None and owner["kind"] == "Pod":
-        yield namespace_of(claim), owner["name"]
+    """Somebody deleted it under its pod, which gets another one; or it was in the way, whosever it was."""
+    if snapshot.get("PersistentVolumeClaim", *key_of(claim)) is not None:
+        return
+    for pod in snapshot.objects("Pod", namespace_of(claim)):
+        if name_of(claim) in ephemeral_claims(pod):
+            yield key_of(pod)
 
 
 CONTROLLER = Controller(

@@ -20,7 +20,7 @@ from petset.cluster.api.attachments import unique_name
 from petset.cluster.api.cri import Volume
 from petset.cluster.api.objects import Object, is_terminating, name_of, namespace_of, uid_of
 from petset.cluster.api.quantities import parse_quantity
-from petset.cluster.api.volumes import is_reachable
+from petset.cluster.api.volumes import is_reachable, not_made_for
 from petset.cluster.kubelet.downward import ConfigError, PodFacts
 from petset.cluster.kubelet.environment import Sources
 from petset.cluster.kubelet.facts import every_container
@@ -169,6 +169,8 @@ def _claim_of(pod: Object, volume: Object, sources: Sources) -> Object:
         problem = "PVC is being deleted"
     elif (claim.get("status") or {}).get("phase") != "Bound" or not claim["spec"].get("volumeName"):
         problem = "PVC is not bound"
+    elif "ephemeral" in volume:
+        problem = not_made_for(claim, pod)
     if claim is None or problem:
         raise _not_processed(pod, volume, problem)
     return claim

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +23,10 @@ from petset.cluster.network import requests, syscalls
 from petset.cluster.network.addresses import AddressPlan
 from petset.cluster.network.fabric import POD_BRIDGE, UPLINK, gateway_of, hardware_address
 from petset.cluster.network.requests import Requests
+from petset.cluster.trees import remove_tree
 
 _KINDS = {"net": syscalls.NEW_NETWORK, "uts": syscalls.NEW_UTS, "ipc": syscalls.NEW_IPC}
-_LOOPBACK_INDEX, _UPLINK_INDEX = 1, 2
+_LOOPBACK_INDEX = 1
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class PodWirer:
         self._node = Requests()
         self._bridge = socket.if_nametoindex(POD_BRIDGE)
         self._shared_memory = Path(node_namespace).with_name(f"shared-memory-{number}")
-        shutil.rmtree(self._shared_memory, ignore_errors=True)
+        _remove(self._shared_memory)
         self._shared_memory.mkdir()
 
     def close(self) -> None:
@@ -83,18 +83,17 @@ class PodWirer:
 
     def _make_shared_memory(self, address: str, resources: ExitStack) -> Path:
         folder = self._shared_memory / address
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         folder.mkdir()
         folder.chmod(0o1777)
-        resources.callback(shutil.rmtree, folder, ignore_errors=True)
+        resources.callback(_remove, folder)
         return folder
 
     def _plug_in(self, pod: int, address: str) -> str:
         cable = pod_cable(int(address.rpartition(".")[2]))
         join = requests.add_cable(
-            cable, bridge=self._bridge, far_name=UPLINK, far_namespace=pod, far_index=_UPLINK_INDEX,
-            far_address=hardware_address(address),
-        )  # fmt: skip
+            cable, bridge=self._bridge, far_name=UPLINK, far_namespace=pod, far_address=hardware_address(address)
+        )
         # A pod that a service sends to itself is reached through the port that it came in by.
         reflect = requests.reflect(cable)
         try:
@@ -107,13 +106,20 @@ class PodWirer:
 
     def _configure(self, address: str) -> None:
         """In the pod's namespace, where this thread is."""
+        uplink = socket.if_nametoindex(UPLINK)  # not always 2: some kernels put devices into every namespace
         with closing(Requests()) as pod:
             pod.carry_out(
                 requests.bring_up(_LOOPBACK_INDEX),
-                requests.bring_up(_UPLINK_INDEX),
-                requests.add_address(_UPLINK_INDEX, address, self._prefix_length),
+                requests.bring_up(uplink),
+                requests.add_address(uplink, address, self._prefix_length),
                 requests.add_default_route(self._gateway),
             )
+
+
+def _remove(folder: Path) -> None:
+    """As far as possible."""
+    with suppress(OSError):
+        remove_tree(folder)
 
 
 @contextmanager

@@ -24,11 +24,13 @@ _LINK_ADDRESS, _LINK_NAME, _LINK_MASTER, _LINK_INFO, _LINK_NAMESPACE = 1, 3, 10,
 _INFO_KIND, _INFO_DATA, _INFO_PORT_DATA = 1, 2, 5
 _VETH_PEER = 1
 _PORT_HAIRPIN = 4
-_ADDRESS, _LOCAL_ADDRESS, _BROADCAST = 1, 2, 4
+_ADDRESS, _LOCAL_ADDRESS = 1, 2
 _ROUTE_GATEWAY = 5
 _MAIN_TABLE, _BY_BOOT, _EVERYWHERE, _UNICAST = 254, 3, 0, 1
 _HEADER = struct.Struct("=IHHII")
 _ANSWER_BYTES = 64 * 1024
+_ANSWER_SECONDS = 10.0
+"""The kernel answers at once, but drops an answer when it is out of memory."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Requests:
 
     def __init__(self) -> None:
         self._line = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._line.settimeout(_ANSWER_SECONDS)
         self._numbers = count(1)
 
     def close(self) -> None:
@@ -71,11 +74,9 @@ class Requests:
             raise OSError(errors[0], f"the network: {os.strerror(errors[0])}")
 
 
-def add_cable(
-    name: str, *, bridge: int, far_name: str, far_namespace: int, far_index: int, far_address: str
-) -> Request:
+def add_cable(name: str, *, bridge: int, far_name: str, far_namespace: int, far_address: str) -> Request:
     """A veth pair: our end, up, in a bridge; the far one, down, in the namespace of a descriptor."""
-    far = _link(far_index) + _text(_LINK_NAME, far_name) + _number(_LINK_NAMESPACE, far_namespace)
+    far = _link(0) + _text(_LINK_NAME, far_name) + _number(_LINK_NAMESPACE, far_namespace)
     far += _attribute(_LINK_ADDRESS, bytes.fromhex(far_address.replace(":", "")))
     info = _text(_INFO_KIND, "veth") + _attribute(_INFO_DATA, _attribute(_VETH_PEER, far))
     body = _link(0, up=True) + _text(_LINK_NAME, name) + _number(_LINK_MASTER, bridge) + _attribute(_LINK_INFO, info)

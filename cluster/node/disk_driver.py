@@ -28,8 +28,8 @@ from petset.cluster.control.workqueue import WorkQueue
 from petset.cluster.control.writes import Record
 from petset.cluster.errors import ApiError, Conflict, NotFound
 from petset.cluster.node.sandbox import disk_name
-from petset.cluster.node.trees import remove_tree
 from petset.cluster.node.volume_folder import inside
+from petset.cluster.trees import remove_tree
 
 log = logging.getLogger(__name__)
 

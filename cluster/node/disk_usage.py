@@ -21,7 +21,7 @@ from petset.cluster.control.events import EventRecorder
 from petset.cluster.control.informer import Informer
 from petset.cluster.control.writes import Record
 from petset.cluster.node.disk_driver import disk_folder
-from petset.cluster.node.trees import measure
+from petset.cluster.trees import measure
 
 PERIOD_SECONDS = 60.0
 _MEBIBYTE = 1024 * 1024

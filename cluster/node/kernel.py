@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from petset.cluster.network import syscalls
 
@@ -148,7 +148,8 @@ def end_inherited_children(patience_seconds: float) -> None:
         refused.update(kill_all(inherited))
         time.sleep(LOOK_AGAIN_SECONDS)
         for pid in inherited:
-            os.waitpid(pid, os.WNOHANG)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
 
 def _is_in_another_session(pid: int) -> bool:

@@ -62,9 +62,9 @@ from petset.cluster.node.log_file import LogFile
 from petset.cluster.node.places import PodPlaces
 from petset.cluster.node.sandbox import container_paths
 from petset.cluster.node.streams import StreamServer
-from petset.cluster.node.trees import remove_tree
 from petset.cluster.node.usage import measure_machine
 from petset.cluster.node.warm_link import Exit, WarmLink
+from petset.cluster.trees import remove_tree
 
 READY_SECONDS = 20.0
 REMOVE_SECONDS = 10.0

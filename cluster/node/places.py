@@ -21,8 +21,8 @@ from petset.cluster.network.network import Network, PodNetwork
 from petset.cluster.node.containers import Sandbox
 from petset.cluster.node.port_mappings import PortMappings
 from petset.cluster.node.sandbox import PodFolder, one_name
-from petset.cluster.node.trees import remove_tree
 from petset.cluster.node.volume_folder import make_shared_memory, unmount_below
+from petset.cluster.trees import remove_tree
 
 
 class PodPlaces:

@@ -26,8 +26,8 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from petset.cluster.api.cri import ContainerSpec, Mount, RuntimeFailure, SandboxSpec, Volume
-from petset.cluster.node.trees import measure, remove_tree
 from petset.cluster.node.volume_folder import inside, prepare, write_files
+from petset.cluster.trees import measure, remove_tree
 
 MAX_DISK_NAME = 150
 """Beside a digest of 64 letters this stays below the 255 bytes of a file's name."""

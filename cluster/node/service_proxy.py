@@ -53,7 +53,7 @@ class ServiceProxy:
         """Frontends that could not be opened, and why: said once, not at every try."""
         self._changed: set[Key] = set()
         self._wake = asyncio.Event()
-        self._informers = [Informer(client, kind) for kind in KINDS]
+        self._informers = [Informer(client, kind, chance=chance) for kind in KINDS]
         for informer in self._informers:
             informer.subscribe(partial(self._feed, informer.kind))
 

@@ -26,7 +26,7 @@ import psutil
 
 from petset.cluster.api.cri import MountFailure, RuntimeFailure, Volume
 from petset.cluster.network import syscalls
-from petset.cluster.node.trees import walk
+from petset.cluster.trees import walk
 
 _DATA = "..data"
 _NEXT_DATA = "..data_tmp"

@@ -7,6 +7,7 @@ import fcntl
 import os
 import socket
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -79,12 +80,47 @@ def test_a_pod_has_its_address_a_way_out_and_a_localhost() -> None:
             line.bind((ADDRESS, 0))
 
 
+def test_devices_that_the_kernel_puts_into_every_namespace_are_not_taken_for_the_cable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """tunl0, sit0 and the like, where their modules are loaded: another cable stands for them here."""
+    unshare = syscalls.unshare
+
+    def crowded(flags: int) -> None:
+        unshare(flags)
+        here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        with closing(Requests()) as fresh:
+            fresh.carry_out(
+                requests.add_cable(
+                    "tunl0", bridge=0, far_name="sit0", far_namespace=here, far_address="02:00:00:00:00:01"
+                )
+            )
+        os.close(here)
+
+    monkeypatch.setattr(syscalls, "unshare", crowded)
+    with connected() as stack, syscalls.visiting(stack.paths["net"]):
+        assert is_up("eth0")
+        assert routes() == {("eth0", 0, number("10.244.3.1")), ("eth0", number("10.244.3.0"), 0)}
+
+
 def test_a_cable_that_the_last_pod_of_that_address_left_is_replaced() -> None:
     with connected() as left, connected() as stack:
         with syscalls.visiting(left.paths["net"]):
             assert [name for _, name in socket.if_nameindex()] == ["lo"]
         with syscalls.visiting(stack.paths["net"]):
             assert is_up("eth0")
+
+
+def test_what_a_pod_nested_in_its_shared_memory_is_gone_with_it() -> None:
+    with connected() as stack:
+        here = os.open(stack.shared_memory, os.O_RDONLY)
+        for _ in range(sys.getrecursionlimit() + 50):
+            os.mkdir("d", dir_fd=here)
+            below = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = below
+        os.close(here)
+    assert not stack.shared_memory.exists()
 
 
 def test_a_pod_that_was_disconnected_is_silent_though_its_processes_live() -> None:

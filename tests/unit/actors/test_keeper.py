@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorUnavailableError
+from ray.exceptions import ActorUnavailableError, ActorUnschedulableError
 
 from petset.actors.keeper import Keeper
 from petset.actors.plan import cluster_actors
@@ -27,20 +27,25 @@ class Method:
 
 
 class ScriptedActor:
-    """Lives for ever; `ready` is answered after so many failures of the connection."""
+    """Lives for ever, or not at all; `ready` is answered after so many failures of the connection."""
 
-    def __init__(self, *, failures: int) -> None:
+    def __init__(self, *, failures: int = 0, end: Exception | None = None) -> None:
         self.ready = Method(self._ready)
         self.serve = Method(self._serve)
         self._failures = failures
+        self._end = end
 
     async def _ready(self) -> int:
         if self._failures:
             self._failures -= 1
             raise ActorUnavailableError("the connection broke", None)
+        if self._end:
+            raise self._end
         return os.getpid()
 
     async def _serve(self) -> None:
+        if self._end:
+            raise self._end
         await asyncio.Event().wait()
 
 
@@ -58,4 +63,21 @@ async def test_an_actor_that_cannot_be_reached_for_a_moment_is_asked_again_wheth
         await keeper.wait_ready()
     assert keeper.process_id == os.getpid()
     assert killed == []
+    keeping.cancel()
+
+
+@pytest.mark.looptime
+async def test_an_actor_whose_ray_node_died_under_it_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray may know of that death before the Ray node's life is over for us; it has a class of its own for this."""
+    monkeypatch.setattr(ray, "kill", lambda handle: None)
+    actors = [ScriptedActor(), ScriptedActor(end=ActorUnschedulableError("its node does not exist any more"))]
+    spec = cluster_actors(ClusterSettings("one", "/"))[0]
+    told: list[str] = []
+    keeper = Keeper(
+        spec, FirstRayNode("here"), create=lambda spec, life: cast(ActorHandle[Any], actors.pop()), tell=told.append
+    )
+    keeping = asyncio.create_task(keeper.run())
+    async with asyncio.timeout(10):
+        await keeper.wait_ready()
+    assert [text.partition(":")[0] for text in told] == ["api-server died (ActorUnschedulableError)"]
     keeping.cancel()

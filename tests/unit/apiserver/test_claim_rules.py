@@ -1,4 +1,4 @@
-"""What claims and volumes may say, and what may be changed about them, through the API."""
+"""What claims, volumes and pods' own claims may say, and what may be changed about them, through the API."""
 
 from __future__ import annotations
 
@@ -95,6 +95,12 @@ def volume(**spec: Any) -> Object:
     return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-a"}, "spec": whole}
 
 
+def pod(**volume: Any) -> Object:
+    spec = {"containers": [{"name": "main", "image": "pet"}], "volumes": [volume]}
+    meta = {"name": "web-0", "namespace": "default"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+
+
 HOST = {"hostPath": {"path": "/tmp/x"}}
 NO_QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 
@@ -114,6 +120,8 @@ NO_QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eE
                      "spec.local.path", 'Invalid value: "/../b": must not contain \'..\'', id="local-that-leads-out"),
         pytest.param(volume(local={"path": "/mnt/ssd"}), "spec.nodeAffinity",
                      "Required value: Local volume requires node affinity", id="local-disk-of-no-node"),
+        pytest.param(pod(name="v", ephemeral={}), "spec.volumes[0].ephemeral.volumeClaimTemplate", "Required value",
+                     id="ephemeral-volume-without-a-template"),
         pytest.param(volume(csi={"driver": "d", "volumeHandle": ""}), "spec.csi.volumeHandle", "Required value",
                      id="network-disk-without-a-handle"),
     ],

@@ -70,10 +70,10 @@ class ScriptedClient(LoopbackClient):
         self.asked.append((verb, asyncio.get_running_loop().time()))
 
 
-async def asked_of(client: ScriptedClient, seconds: float) -> list[tuple[str, float]]:
+async def asked_of(client: ScriptedClient, seconds: float, *, chance: Random | None = None) -> list[tuple[str, float]]:
     """What an informer asked within that time, from its start on."""
     begun_at = asyncio.get_running_loop().time()
-    following = asyncio.create_task(Informer(client, "ConfigMap").run())
+    following = asyncio.create_task(Informer(client, "ConfigMap", chance=chance).run())
     await asyncio.sleep(seconds)
     following.cancel()
     return [(verb, at - begun_at) for verb, at in client.asked]
@@ -103,6 +103,22 @@ async def test_a_list_that_fails_is_tried_after_growing_pauses() -> None:
     asked = await asked_of(ScriptedClient(await new_api(), lambda _: Watch(), list_error=BROKEN), 600)
     assert {verb for verb, _ in asked} == {"list"}
     assert 50 < len(asked) < 600 / MAX_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("chances", "alike"),
+    [
+        pytest.param((None, None), True, id="a replay pauses alike"),
+        pytest.param((Random(1), Random(2)), False, id="the same of every node does not come back at the same instant"),
+    ],
+)
+async def test_whose_pauses_are_alike(chances: tuple[Random | None, ...], alike: bool) -> None:
+    api = await new_api()
+    asked = [
+        await asked_of(ScriptedClient(api, lambda _: Watch(), list_error=BROKEN), 60, chance=each) for each in chances
+    ]
+    one, other = [[round(at, 6) for _, at in each] for each in asked]
+    assert (one == other) == alike
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,10 @@ def test_a_pod_that_goes_gets_no_claim() -> None:
     assert plan_pod(KEY, Snapshot.of([pod(terminating=True)]), 0.0) == NOTHING
 
 
-def test_a_claim_that_was_deleted_wakes_its_pod() -> None:
-    gone = claim("web-0-scratch")
-    gone["metadata"]["ownerReferences"] = [controller_reference(pod())]
+def test_a_claim_that_was_deleted_wakes_the_pod_that_wants_it() -> None:
     trigger = CONTROLLER.triggers["PersistentVolumeClaim"]
-    assert [*trigger(gone, Snapshot.of([pod()]))] == [KEY]
+    assert [*trigger(claim("web-0-scratch"), Snapshot.of([pod()]))] == [KEY], "also when it was somebody else's"
+    assert [*trigger(claim("web-0-scratch"), Snapshot.of([pod(), claim("web-0-scratch")]))] == [], "it is there"
     assert [*trigger(claim(), Snapshot.of([pod()]))] == []
     assert [*CONTROLLER.triggers["Pod"](pod(), Snapshot.of([]))] == [KEY]
     assert [*CONTROLLER.triggers["Pod"](builders.pod(), Snapshot.of([]))] == []

@@ -25,7 +25,7 @@ BOUND_TO = {"namespace": "default", "name": "data-web-0", "uid": "uid-claim"}
 
 
 def claim(phase: str = "Bound", volume: str = "pv-1", **meta: object) -> Object:
-    metadata = {"name": "data-web-0", "uid": "uid-claim"} | meta
+    metadata = {"name": "data-web-0", "namespace": "default", "uid": "uid-claim"} | meta
     return {"metadata": metadata, "spec": {"volumeName": volume}, "status": {"phase": phase}}
 
 
@@ -128,6 +128,12 @@ def test_what_the_machine_must_prepare(volume: Object, persistent: Object, expec
             CLAIM, sources(hostPath={"path": "/x"}, claimRef=BOUND_TO | {"uid": "old"}),
             "found PV object pv-1 but its pv.Spec.ClaimRef.UID old does not point to claim.UID uid-claim",
             id="volume of another claim",
+        ),
+        pytest.param(
+            {"ephemeral": {"volumeClaimTemplate": {}}},
+            sources(hostPath={"path": "/x"}) | {("PersistentVolumeClaim", "web-0-v"): claim(name="web-0-v")},
+            "PVC default/web-0-v was not created for pod default/web-0 (pod is not owner)",
+            id="ephemeral volume's claim is somebody else's",
         ),
         pytest.param(
             {"configMap": {"name": "settings"}}, {},

@@ -8,7 +8,7 @@ import pytest
 
 from petset.cluster.api.objects import Object
 from petset.cluster.node.disk_usage import complaint
-from petset.cluster.node.trees import measure
+from petset.cluster.trees import measure
 
 MEBIBYTE = 1024 * 1024
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from petset.cluster.api.cri import Volume
-from petset.cluster.node.trees import measure, remove_tree, walk
 from petset.cluster.node.volume_folder import prepare
+from petset.cluster.trees import measure, remove_tree, walk
 
 
 def nest(place: Path, depth: int, name: str = "d") -> None:
@@ -63,6 +64,19 @@ def test_folders_that_are_shut_and_odd_names(tmp_path: Path) -> None:
         (place / name / "file").touch()
     (place / "shut").chmod(0)
     remove_tree(place)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_removal_needs_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "place/a/b/c").mkdir(parents=True)
+    (tmp_path / "place/a/b/file").touch()
+    (tmp_path / "place/0").touch()
+
+    def full(path: str, mode: int = 0o777) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    monkeypatch.setattr(os, "mkdir", full)
+    remove_tree(tmp_path / "place")
     assert [*tmp_path.iterdir()] == []
 
 

@@ -3,16 +3,15 @@
 A program can nest folders deeper than Python's stack and than any path may be long, and take its own rights away. So
 nothing here calls itself, and nothing is reached by a path that the program made long:
 
-    remove_tree    every folder is moved up into one new folder at the top before it is emptied:  a/b/c/d  ─▶  0 1 2 3
+    remove_tree    every folder is moved up beside the first ones before it is emptied:  a/b/c/d  ─▶  a 0 1 2
     walk           a list of folders to go; what no path can name is left out
 
-Links are never followed.
+Links are never followed. A removal makes nothing new: a full disk has no room for it.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count, islice
@@ -70,20 +69,21 @@ class _Removal:
         self._place = place
 
     def empty(self) -> None:
-        self._do(os.chmod, self._place, 0o700)
-        top = tempfile.mkdtemp(dir=self._place)
-        names = count()
-        folders = [os.fspath(self._place)]
+        top = os.fspath(self._place)
+        self._do(os.chmod, top, 0o700)
+        taken = {entry.name for entry in self._entries_of(top)}
+        names = (name for name in map(str, count()) if name not in taken)
+        folders = [top]
         for folder in folders:  # grows on the way
             for entry in self._entries_of(folder):
                 if not entry.is_dir(follow_symlinks=False):
                     self._do(os.unlink, entry.path)
-                elif entry.path != top:
-                    moved = f"{top}/{next(names)}"
-                    self._do(os.chmod, entry.path, 0o700)  # a folder that is shut cannot be moved either
-                    if self._do(os.rename, entry.path, moved):
-                        folders.append(moved)
-        for folder in (*reversed(folders[1:]), top, folders[0]):
+                    continue
+                self._do(os.chmod, entry.path, 0o700)  # a folder that is shut can be neither emptied nor moved
+                place = entry.path if folder == top else f"{top}/{next(names)}"
+                if place == entry.path or self._do(os.rename, entry.path, place):
+                    folders.append(place)
+        for folder in reversed(folders):
             self._do(os.rmdir, folder)
 
     def _entries_of(self, folder: str) -> list[os.DirEntry[str]]:
