@@ -15,6 +15,7 @@ from petset.cluster.api.fields import FieldError, duplicate, forbidden, not_supp
 from petset.cluster.api.kinds import Kind
 from petset.cluster.api.objects import Object
 from petset.cluster.api.quantities import amount
+from petset.cluster.api.validation_data import validate_config_map, validate_secret
 from petset.cluster.api.validation_ephemeral import validate_no_ephemeral_containers
 from petset.cluster.api.validation_replicas import (
     validate_budget,
@@ -322,6 +323,8 @@ _VOLUME_SOURCES = frozenset((
 ))
 # fmt: on
 _CHECKS: dict[str, Callable[[Object], list[FieldError]]] = {
+    "ConfigMap": validate_config_map,
+    "Secret": validate_secret,
     "Service": _validate_service,
     "PersistentVolume": _validate_volume,
     "PersistentVolumeClaim": _validate_claim,

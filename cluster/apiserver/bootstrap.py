@@ -17,7 +17,7 @@ _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 async def bootstrap(verbs: Verbs, addresses: AddressPlan, service_addresses: ServiceAddresses) -> None:
     """Create what is missing; after a restart users find everything as they left it, but for addresses out of range."""
-    for obj in [*_namespaces(), *_services(addresses), _storage_class()]:
+    for obj in [*_namespaces(), kubernetes_service(addresses), _dns_service(addresses), _storage_class()]:
         kind = verbs.registry.of_kind(obj["kind"])
         namespace = obj["metadata"].get("namespace", "")
         if verbs.backend.get(StoreKey(kind.resource, namespace, obj["metadata"]["name"])) is None:
@@ -41,41 +41,42 @@ def _namespaces() -> list[Object]:
     return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in _NAMESPACES]
 
 
-def _services(addresses: AddressPlan) -> list[Object]:
-    """`kubernetes` has no selector: it stands for the API server itself, whatever process that is."""
+def kubernetes_service(addresses: AddressPlan) -> Object:
+    """Without a selector: it stands for the API server itself, whatever process that is."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "clusterIP": addresses.api_address,
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+        },
+    }
+
+
+def _dns_service(addresses: AddressPlan) -> Object:
     dns_ports = [
         {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
         {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
     ]
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {
-                "name": "kubernetes",
-                "namespace": "default",
-                "labels": {"component": "apiserver", "provider": "kubernetes"},
-            },
-            "spec": {
-                "clusterIP": addresses.api_address,
-                "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "kube-dns",
+            "namespace": "kube-system",
+            "labels": {
+                "k8s-app": "kube-dns",
+                "kubernetes.io/cluster-service": "true",
+                "kubernetes.io/name": "CoreDNS",
             },
         },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {
-                "name": "kube-dns",
-                "namespace": "kube-system",
-                "labels": {
-                    "k8s-app": "kube-dns",
-                    "kubernetes.io/cluster-service": "true",
-                    "kubernetes.io/name": "CoreDNS",
-                },
-            },
-            "spec": {"clusterIP": addresses.dns_address, "ports": dns_ports},
-        },
-    ]
+        "spec": {"clusterIP": addresses.dns_address, "ports": dns_ports},
+    }
 
 
 def _storage_class() -> Object:

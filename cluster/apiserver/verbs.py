@@ -20,12 +20,13 @@ from petset.cluster.api.kinds import Kind, Registry
 from petset.cluster.api.objects import Object, fresh_copy, is_terminating
 from petset.cluster.api.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
 from petset.cluster.api.schema import Schemas
-from petset.cluster.api.selectors import parse_field_selector, parse_label_selector
+from petset.cluster.api.selectors import parse_label_selector
 from petset.cluster.api.validation_ephemeral import EPHEMERAL_CONTAINERS
 from petset.cluster.api.versions import in_version
 from petset.cluster.apiserver.admission import Admission
 from petset.cluster.apiserver.custom_resources import DEFINITIONS, refuse_ended, remaining, without_cleanup
 from petset.cluster.apiserver.decoding import decode
+from petset.cluster.apiserver.field_labels import field_matcher
 from petset.cluster.apiserver.options import ListOptions, WriteOptions
 from petset.cluster.apiserver.ownership import Ownership, record
 from petset.cluster.apiserver.paging import LATEST, ContinueExpired, key_of, make_token, read_token
@@ -96,13 +97,14 @@ class Verbs:
             raise ContinueExpired(make_token(LATEST, after)) from None
         if options.label_selector or options.field_selector:
             labels = parse_label_selector(options.label_selector)
-            fields = parse_field_selector(options.field_selector)
+            fields = field_matcher(kind, options.field_selector)
             items = [obj for obj in items if labels.selects(obj) and fields.matches(obj)]
         meta: Object = {"resourceVersion": str(revision)}
         if after:
             items = [obj for obj in items if key_of(obj) > after]
         if options.limit and len(items) > options.limit:
-            meta["remainingItemCount"] = len(items) - options.limit
+            if not (options.label_selector or options.field_selector):  # else left unset (ListMeta)
+                meta["remainingItemCount"] = len(items) - options.limit
             items = items[: options.limit]
             meta["continue"] = make_token(revision, key_of(items[-1]))
         return {"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": meta, "items": items}

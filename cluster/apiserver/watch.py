@@ -15,9 +15,10 @@ from typing import Any
 
 from petset.cluster.api.kinds import Kind
 from petset.cluster.api.objects import Object, name_of, namespace_of, uid_of
-from petset.cluster.api.selectors import parse_field_selector, parse_label_selector
+from petset.cluster.api.selectors import parse_label_selector
 from petset.cluster.api.versions import in_version
 from petset.cluster.apiserver.custom_resources import DEFINITIONS
+from petset.cluster.apiserver.field_labels import field_matcher
 from petset.cluster.apiserver.options import WatchOptions
 from petset.cluster.apiserver.verbs import present_objects
 from petset.cluster.control.client import WatchEvent
@@ -104,7 +105,7 @@ class _View:
         self._kind = kind
         self._namespace = namespace
         self._labels = parse_label_selector(options.label_selector)
-        self._fields = parse_field_selector(options.field_selector)
+        self._fields = field_matcher(kind, options.field_selector)
 
     def shows(self, obj: Object) -> bool:
         if self._namespace and namespace_of(obj) != self._namespace:

@@ -19,7 +19,7 @@ from petset.cluster.apiserver.http_server import HttpServer
 from petset.cluster.apiserver.kubelets import KubeletAccess, Kubelets
 from petset.cluster.apiserver.loopback import LoopbackClient
 from petset.cluster.apiserver.metrics import Metrics
-from petset.cluster.apiserver.own_endpoints import publish_dns_endpoints, publish_own_endpoints
+from petset.cluster.apiserver.own_endpoints import keep_own_service, publish_dns_endpoints, publish_own_endpoints
 from petset.cluster.apiserver.pod_streams import PodStreams
 from petset.cluster.apiserver.proxy import PodProxy
 from petset.cluster.apiserver.service_account_tokens import TokenIssuer
@@ -47,9 +47,12 @@ async def run_api_server(settings: ClusterSettings, listener: socket.socket, rea
             addresses=settings.addresses,
             issuer=issuer,
         )
-        await publish_own_endpoints(LoopbackClient(api), *settings.component_endpoint)
-        await publish_dns_endpoints(LoopbackClient(api), settings.addresses.dns_address, settings.dns_port)
+        client = LoopbackClient(api)
+        await publish_own_endpoints(client, *settings.component_endpoint)
+        await publish_dns_endpoints(client, settings.addresses.dns_address, settings.dns_port)
+        keeping = asyncio.create_task(keep_own_service(client, settings.addresses, settings.component_endpoint))
         with ExitStack() as inside:
+            inside.callback(keeping.cancel)
             listeners = [inside.enter_context(_component_listener(settings))] if settings.has_namespaces else []
             await serve_api(api, settings, listener, ready, further=listeners)
 

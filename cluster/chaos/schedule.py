@@ -102,12 +102,16 @@ def _timed_steps(timed: Timed, inventory: Inventory, chance: Random, duration_se
 
 
 def _chance_steps(by_chance: ByChance, inventory: Inventory, chance: Random, duration_seconds: float) -> Iterator[Step]:
-    """Gaps are exponential. What would be one too many, or hit what is hit already, is left out."""
+    """Gaps are exponential, the first one on the condition that it ends in time: something happens in every run. What
+    would be one too many, or hit what is hit already, is left out.
+    """
     weights = [choice.weight for choice in by_chance.choices]
     active: list[tuple[float, Mapping[str, Any]]] = []
     at_seconds = 0.0
     for turn in count():
-        at_seconds = round(at_seconds + chance.expovariate(1 / by_chance.every_seconds), 3)
+        gap_seconds = chance.expovariate(1 / by_chance.every_seconds)
+        # The remainder of a time without memory is one without memory that is shorter than the divisor.
+        at_seconds = round(at_seconds + (gap_seconds if turn else gap_seconds % duration_seconds), 3)
         if at_seconds >= duration_seconds:
             return
         [action] = chance.choices(by_chance.choices, weights)

@@ -187,6 +187,13 @@ def test_a_longer_run_begins_like_a_shorter_one() -> None:
     assert long[: len(short)] == short
 
 
+def test_something_happens_in_every_run_however_short() -> None:
+    experiment, _ = load_experiment("everything")
+    for seed in range(100):
+        steps = plan_steps(experiment, INVENTORY, seed=seed, duration_seconds=2)
+        assert steps[0].at_seconds < 2
+
+
 def test_no_more_faults_last_at_a_time_than_allowed() -> None:
     experiment, _ = load_experiment("everything")
     assert experiment.by_chance is not None
