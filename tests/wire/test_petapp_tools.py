@@ -66,11 +66,12 @@ def test_nc_listens_for_one_connection_and_looks_whether_anybody_does() -> None:
 
 
 def _send(port: int) -> None:
-    """Say something as soon as somebody listens."""
+    """Say something as soon as somebody listens, and hear the answer: a line closed before would be a reset."""
     while True:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as line:
                 line.sendall(b"from a client")
+                line.recv(len(b"reply"), socket.MSG_WAITALL)
                 return
         except ConnectionRefusedError:
             continue
