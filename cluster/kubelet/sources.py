@@ -1,7 +1,9 @@
 """The objects that pods refer to, fetched when a pod needs them and kept for a moment.
 
-An answer is used for FRESH_SECONDS. When the API server does not answer, the last known one serves, however old, so
-that containers restart without it. At most MAX_OBJECTS answers are kept; the longest unused goes first.
+An answer is used for FRESH_SECONDS, but claims and volumes are asked for each time: one of the same name may have taken
+their place, and a pod with the volume of its predecessor's claim would write into what is being removed. When the API
+server does not answer, the last known one serves, however old, so that containers restart without it. At most
+MAX_OBJECTS answers are kept; the longest unused goes first.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from petset.cluster.kubelet.volume_files import TOKEN, Needed, needed_by, tokens
 from petset.cluster.kubelet.volumes import VolumeNotReady, bound_volumes, needed_objects
 
 FRESH_SECONDS = 1.0
+_NEVER_OLD = frozenset({"PersistentVolumeClaim", "PersistentVolume"})
 MAX_OBJECTS = 2000
 
 log = logging.getLogger(__name__)
@@ -41,11 +44,12 @@ class SourceCache:
         self._answers: OrderedDict[tuple[str, str, str], _Answer] = OrderedDict()
 
     async def for_containers(self, pod: Object) -> dict[tuple[str, str], Object]:
-        """The ConfigMaps and Secrets (and claims) of a pod by (kind, name); missing ones are absent.
+        """The ConfigMaps and Secrets of a pod by (kind, name); missing ones are absent.
 
         Raises Unavailable for one that was never seen.
         """
-        return await self._get_all(needed_objects(pod), namespace_of(pod))
+        wanted = [each for each in needed_objects(pod) if each.kind not in _NEVER_OLD]
+        return await self._get_all(wanted, namespace_of(pod))
 
     async def for_files(self, pod: Object) -> dict[tuple[str, str], Object]:
         """What the files of a pod's volumes are made of: ConfigMaps, Secrets, and tokens.
@@ -61,7 +65,7 @@ class SourceCache:
 
         Raises VolumeNotReady, Unavailable.
         """
-        found = await self.for_containers(pod) | await self._get_tokens(pod)
+        found = await self._get_all(needed_objects(pod), namespace_of(pod)) | await self._get_tokens(pod)
         for name in bound_volumes(pod, found):
             for obj in await self._get("PersistentVolume", name, ""):
                 found["PersistentVolume", name] = obj
@@ -111,7 +115,8 @@ class SourceCache:
 
     async def _answered(self, key: tuple[str, str, str], ask: Callable[[], Awaitable[list[Object]]]) -> list[Object]:
         known, now = self._answers.get(key), self._clock.now()
-        if known is not None and known.objects and now < known.at + FRESH_SECONDS:
+        kind, _, _ = key
+        if kind not in _NEVER_OLD and known is not None and known.objects and now < known.at + FRESH_SECONDS:
             return known.objects
         try:
             objects = await ask()

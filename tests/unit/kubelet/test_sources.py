@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from petset.cluster.api.objects import Object
+from petset.cluster.api.objects import Object, uid_of
 from petset.cluster.api.schema import load_schemas
 from petset.cluster.apiserver.api import make_api
 from petset.cluster.apiserver.loopback import LoopbackClient
@@ -50,6 +50,26 @@ async def test_an_answer_serves_for_a_second_and_absence_not_at_all(client: Cutt
     await asyncio.sleep(1)
     await cache.for_containers(POD)
     assert len(client.reads) == 3
+
+
+async def test_a_claim_that_took_the_place_of_another_is_seen_at_once(client: CuttableClient) -> None:
+    claim: Object = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "namespace": "default"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}, "volumeName": "pv-a"},
+    }
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    cache, wants = SourceCache(client, LoopClock()), pod(container(), volumes=volumes)
+    bound = {"status": {"phase": "Bound"}}
+    first = await client.create(claim)
+    await client.patch("PersistentVolumeClaim", "data", "default", body=bound, subresource="status")
+    assert (await cache.for_volumes(wants))["PersistentVolumeClaim", "data"]["metadata"]["uid"] == uid_of(first)
+    await client.patch("PersistentVolumeClaim", "data", "default", body={"metadata": {"finalizers": None}})
+    await client.delete("PersistentVolumeClaim", "data", "default")
+    second = await client.create(claim)
+    await client.patch("PersistentVolumeClaim", "data", "default", body=bound, subresource="status")
+    assert (await cache.for_volumes(wants))["PersistentVolumeClaim", "data"]["metadata"]["uid"] == uid_of(second)
 
 
 async def test_the_last_known_answer_serves_while_nobody_answers(client: CuttableClient) -> None:
