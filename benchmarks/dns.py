@@ -17,9 +17,11 @@ within one round: short rounds, and many, see the same neighbours.
              (root): otherwise the neighbours' time slices are measured
     memory   resident memory after a tenth of `--names` distinct questions, and after all of them
 
+A second Knot is among the servers: its ratios to the first say what this machine can tell apart.
+
 Each target is printed with what was measured, and whether it held. A ratio of 99th percentiles holds if the interval of
-its median ends at 1, is missed if it begins above 1, and is a tie if 1 is in it. Needs Debian's packages knot, nsd and
-dnsperf; says so and ends where they are missing.
+its median ends at 1, is missed if it begins above 1, and is a tie if 1 is in it, as it is for the second Knot. Needs
+Debian's packages knot, nsd and dnsperf; says so and ends where they are missing.
 
     python -m benchmarks.dns [--only cpu,p99,memory] [--load srv] [--rounds 15] [--seconds 0.4] [--latency-rounds 240]
                              [--pace own] [--names 1000000]

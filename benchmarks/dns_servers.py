@@ -105,10 +105,13 @@ def _address(number: int) -> str:
 
 
 def knot(folder: Path, port: int) -> list[str]:
-    config = folder / "knot.conf"
+    # Two of them may stand side by side.
+    rundir = folder / f"knot-{port}"
+    rundir.mkdir(exist_ok=True)
+    config = rundir / "knot.conf"
     config.write_text(
         f"server:\n  listen: {HOST}@{port}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n"
-        f"  rundir: {folder}\ndatabase:\n  storage: {folder}\nlog:\n- target: stderr\n  any: error\n"
+        f"  rundir: {rundir}\ndatabase:\n  storage: {rundir}\nlog:\n- target: stderr\n  any: error\n"
         f"zone:\n- domain: {ZONE}\n  file: {folder / 'zone'}\n  zonefile-sync: -1\n  journal-content: none\n"
     )
     return ["knotd", "-c", str(config)]
@@ -129,8 +132,11 @@ def ours(kind: str) -> Command:
     return lambda folder, port: [sys.executable, "-m", "benchmarks.dns_servers", kind, str(port)]
 
 
+CONTROL = "knot-again"
+"""A second Knot: how far a ratio to Knot's is from 1 when nothing differs."""
 SERVERS: dict[str, Command] = {
     "knot": knot,
+    CONTROL: knot,
     "nsd": nsd,
     "petset": ours("portable"),
     "petset-batched": ours("batched"),

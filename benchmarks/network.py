@@ -8,7 +8,8 @@ Everything is measured twice in one run, on the loopback network and in namespac
 - memory: proportional and private share of a pod's processes, with all pods alive;
 - processor time of a start, of all processes: what a busy machine cannot blur;
 - each of them next to bare forks of the same program (bare_pods.py), by turns: their ratio is what a real machine
-  costs. In namespaces the floor has some too, and the network's part is told by connecting a pod;
+  costs. In namespaces the bare ones have namespaces too, and there is a second floor, with a network by pyroute2: the
+  prototype that the design was measured on;
 - removal: from the request until nothing of the pod is left (namespaces: the kernel removes the cable later);
 - round trip: 64 bytes to a pod and back over one TCP connection, on one node and between two; throughput likewise;
 - namespaces alone: connecting a pod, and injecting and healing faults.
@@ -27,16 +28,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from statistics import median
 
 import psutil
 
-from benchmarks.bare_pods import ISOLATED, bare_pods
+from benchmarks.bare_pods import CONNECTED, ISOLATED, BarePods, bare_pods
 from petset.cluster.api.cri import ContainerSpec, SandboxSpec
 from petset.cluster.clock import SystemClock
 from petset.cluster.network import syscalls
@@ -78,11 +80,16 @@ class Kind:
     `processor_seconds` are of all processes, this one included, which asks for answers.
     """
 
+    name: str
     start: Callable[[float], Awaitable[None]]
     parent_pid: int
     seconds: list[float] = field(default_factory=list)
     processor_seconds: float = 0.0
     per_second: float = 0.0
+
+    @property
+    def milliseconds_of_processor(self) -> float:
+        return self.processor_seconds / len(self.seconds) * 1e3
 
     async def start_one(self) -> None:
         started, used = time.perf_counter(), time.process_time()
@@ -140,26 +147,36 @@ async def answered(network: Network, address: str, look_again_seconds: float) ->
                 await asyncio.sleep(look_again_seconds)
 
 
-def show_starts(found: Kind, floor: Kind) -> None:
+def show_starts(found: Kind, floors: Sequence[Kind]) -> None:
     """Before `start_many`."""
-    show("start, one after another", f"{milliseconds(found.seconds)}, bare {milliseconds(floor.seconds)}")
-    show("  of the bare one's", f"{median(found.seconds) / median(floor.seconds):.2f}")
-    taken, least = (kind.processor_seconds / len(kind.seconds) * 1e3 for kind in (found, floor))
-    show("processor time of a start", f"{taken:.1f} ms, bare {least:.1f}")
-    show("  of the bare one's", f"{taken / least:.2f}")
-    (shared, private), (bare, _) = memory_below(found.parent_pid), memory_below(floor.parent_pid)
-    show("memory per pod", f"{shared:.1f} MiB ({private:.1f} private), bare {bare:.1f}")
-    show("  of the bare one's", f"{shared / bare:.2f}")
+    show("start, one after another", milliseconds(found.seconds))
+    for floor in floors:
+        compare(floor, milliseconds(floor.seconds), median(found.seconds) / median(floor.seconds))
+    taken = found.milliseconds_of_processor
+    show("processor time of a start", f"{taken:.1f} ms")
+    for floor in floors:
+        compare(floor, f"{floor.milliseconds_of_processor:.1f} ms", taken / floor.milliseconds_of_processor)
+    shared, private = memory_below(found.parent_pid)
+    show("memory per pod", f"{shared:.1f} MiB ({private:.1f} private)")
+    for floor in floors:
+        least, _ = memory_below(floor.parent_pid)
+        compare(floor, f"{least:.1f} MiB", shared / least)
 
 
-async def show_burst(found: Kind, floor: Kind) -> None:
-    for kind in (floor, found):
+async def show_burst(found: Kind, floors: Sequence[Kind]) -> None:
+    for kind in (*floors, found):
         await kind.start_many()
-    show(f"start, {BURST} at once", f"{found.per_second:.0f} pods/s, bare {floor.per_second:.0f}")
-    show("  of the bare ones'", f"{found.per_second / floor.per_second:.2f}")
+    show(f"start, {BURST} at once", f"{found.per_second:.0f} pods/s")
+    for floor in floors:
+        compare(floor, f"{floor.per_second:.0f} pods/s", found.per_second / floor.per_second)
 
 
-async def measure_pods(network: Network, folder: Path, *, pods: int, floor_namespaces: int) -> None:
+def compare(floor: Kind, what: str, ratio: float) -> None:
+    show(f"  {floor.name}", f"{what}; ratio {ratio:.2f}")
+
+
+async def measure_pods(network: Network, folder: Path, *, pods: int, floors: Mapping[str, int]) -> None:
+    """`floors`: the namespaces of bare pods, by what they are called."""
     here = LoopbackNetwork(loopback_plan(59), 1)
     async with Machine(
         "node-1", folder=folder / "node-1", volumes=folder / "volumes", network=network,
@@ -173,12 +190,16 @@ async def measure_pods(network: Network, folder: Path, *, pods: int, floor_names
             await machine.start_container(sandbox.uid, ContainerSpec("main", IMAGE))
             await answered(network, sandbox.ip, pause)
 
-        with bare_pods(floor_namespaces) as bare:
-            floor = Kind(lambda pause: answered(here, bare.start(), pause), bare.pid)
-            found = Kind(start, machine.warm_parent_pid)
-            await measure_starts((floor, found), pods)
-            show_starts(found, floor)
-            await show_burst(found, floor)
+        async def start_bare(bare: BarePods, pause: float) -> None:
+            await answered(here, await bare.start(), pause)
+
+        with ExitStack() as running:
+            bares = {name: running.enter_context(bare_pods(kinds)) for name, kinds in floors.items()}
+            bare_kinds = [Kind(name, partial(start_bare, bare), bare.pid) for name, bare in bares.items()]
+            found = Kind("", start, machine.warm_parent_pid)
+            await measure_starts((*bare_kinds, found), pods)
+            show_starts(found, bare_kinds)
+            await show_burst(found, bare_kinds)
         ends = []
         for number in range(pods):
             started = time.perf_counter()
@@ -304,8 +325,9 @@ def run(title: str, make: Callable[[int], Network], options: argparse.Namespace)
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(measure_network(make))
         network = make(1)
-        floor_namespaces = ISOLATED if network.host_pod().namespaces else 0
-        asyncio.run(measure_pods(network, Path(folder), pods=options.pods, floor_namespaces=floor_namespaces))
+        isolated = {"bare": ISOLATED, "bare, with a network": CONNECTED}
+        floors = isolated if network.host_pod().namespaces else {"bare": 0}
+        asyncio.run(measure_pods(network, Path(folder), pods=options.pods, floors=floors))
         network.close()
 
 

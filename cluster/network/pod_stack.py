@@ -21,7 +21,7 @@ from pathlib import Path
 
 from petset.cluster.network import requests, syscalls
 from petset.cluster.network.addresses import AddressPlan
-from petset.cluster.network.fabric import POD_BRIDGE, UPLINK, gateway_of, hardware_address
+from petset.cluster.network.fabric import POD_BRIDGE, UPLINK, gateway_of, hardware_address, without_ipv6
 from petset.cluster.network.requests import Requests
 from petset.cluster.trees import remove_tree
 
@@ -64,6 +64,7 @@ class PodWirer:
             try:
                 syscalls.unshare(sum(_KINDS.values()))
                 pod = {kind: _open_own(kind, descriptors) for kind in _KINDS}
+                without_ipv6()
                 shared_memory = self._make_shared_memory(address, descriptors)
                 cable = self._plug_in(pod["net"], address)
                 self._configure(address)

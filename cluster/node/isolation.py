@@ -1,22 +1,26 @@
-"""A container in namespaces: what surrounds its program, and the PID 1 that looks after it.
+"""A container in namespaces: what surrounds its program, which is PID 1 there.
 
-    warm parent ─fork─► PID 1 of a fresh PID namespace ─fork─► enters the pod's network, UTS and IPC
-                                   │                           makes its root (pod_root.py)
-                        follows into all of that ◄──── "made" ─────┤
-                                   └────── "here": a pipe ends ────►┤
-                        passes signals on, reaps orphans           └─► becomes the program
+    warm parent ─fork─► PID 1 of a fresh PID namespace: enters the pod's network, UTS and IPC,
+                        makes its root (pod_root.py), becomes the program
 
-The work is the program's, not PID 1's, because every page of the warm parent that a fork writes to becomes its own:
-PID 1 is there for each container and should cost next to nothing. No program runs before PID 1 is behind the same
-root, for `/proc/1/root` would lead it out.
+So a program that has no handler for SIGTERM does not hear it, as in every container: the kernel keeps signals from a
+PID 1 that did not ask for them, SIGKILL of its node's apart. What it leaves behind is its own, too; when it ends, the
+kernel ends everything in there with it. A further command enters the namespaces of a container that runs; what it
+leaves behind stays until the container ends, as in Kubernetes.
 
-PID 1 ends with the program, and the kernel then kills whatever is left in there. It can only exit with a code, so the
-program's real end, signal included, goes through a pipe (`status_fd`). A further command enters the namespaces of a
-container that runs; what it leaves behind stays until the container ends, as in Kubernetes.
+A container may live among the processes of another one (`targetContainerName`) or of the machine (`hostPID`) instead.
+An ordinary process looks after it there:
 
-A container may live among the processes of another one (`targetContainerName`) or of the machine (`hostPID`) instead:
-the process that looks after it is an ordinary one there, adopts what its program leaves behind, and ends it. Killed
-itself, it leaves to the namespace whatever the program had started.
+    warm parent ─fork─► keeper ─fork─► enters and makes the same
+                          │                │
+                follows into all that ◄─ "made"
+                          └── "here": a pipe ends ──► becomes the program
+                passes signals on, adopts what the program leaves behind, and ends it
+
+The work is the program's, not the keeper's, because every page of the warm parent that a fork writes to becomes its
+own. No program runs before its keeper is behind the same root, for `/proc/<keeper>/root` would lead it out. The keeper
+can only exit with a code, so the program's real end, signal included, goes through a pipe (`status_fd`). Killed itself,
+it leaves to the namespace whatever the program had started.
 """
 
 from __future__ import annotations
@@ -35,7 +39,9 @@ from petset.cluster.node.pod_root import PodRoot, enter_root
 
 STATUS_BYTES = 4
 _SHARED_BY_POD = {"net": syscalls.NEW_NETWORK, "uts": syscalls.NEW_UTS, "ipc": syscalls.NEW_IPC}
-_INIT_NAME = "pod init"
+_KEEPER_NAME = "keeper"
+OUTSIDE = 0
+"""The process id of a parent that lives in another PID namespace."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,11 @@ class Isolation:
     namespaces: Mapping[str, str] = field(default_factory=dict)
     processes_of: str = ""
     host_processes: bool = False
+
+    @property
+    def needs_keeper(self) -> bool:
+        """Whether its processes are not in a namespace of their own."""
+        return bool(self.processes_of) or self.host_processes
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Isolation:
@@ -85,18 +96,21 @@ def _children_at_home_again() -> Iterator[None]:
         os.close(home)
 
 
-def become_isolated(isolation: Isolation, *, status_fd: int, warm_parent_pid: int) -> int:
-    """In the first process of a container, a bare fork with all signals blocked: returns in a child of it, which is to
-    become the program.
+def become_isolated(isolation: Isolation) -> None:
+    """In PID 1 of a namespace of its own: all else that surrounds its program. Raises OSError."""
+    kernel.die_with_parent(signal.SIGKILL, OUTSIDE)
+    _surround(isolation)
 
-    Answers the process id of its parent, as the child sees it. Raises OSError.
+
+def become_kept(isolation: Isolation, *, status_fd: int, warm_parent_pid: int) -> int:
+    """In a bare fork, which becomes a keeper: returns in a child of it, which is to become the program. Answers the
+    keeper's process id. Raises OSError.
     """
+    kernel.block_signals()
     os.setsid()
-    # 0: the parent is outside of our namespace
-    kernel.die_with_parent(signal.SIGKILL, warm_parent_pid if isolation.host_processes else 0)
-    own_pid = os.getpid()
-    if own_pid != 1:
-        kernel.become_subreaper()
+    kernel.die_with_parent(signal.SIGKILL, warm_parent_pid if isolation.host_processes else OUTSIDE)
+    kernel.become_subreaper()
+    keeper_pid = os.getpid()
     made, says_made = os.pipe()
     here, says_here = os.pipe()
     program_pid = kernel.bare_fork()
@@ -112,7 +126,7 @@ def become_isolated(isolation: Isolation, *, status_fd: int, warm_parent_pid: in
     _surround(isolation)
     os.write(says_made, b".")
     os.read(here, 1)
-    return own_pid
+    return keeper_pid
 
 
 def _surround(isolation: Isolation) -> None:
@@ -142,13 +156,13 @@ def join_container(pid: int) -> None:
 
 
 def program_status(status_pipe: int, own_status: int) -> int:
-    """How the program ended, as a wait status: what its PID 1 has told, or how that one ended itself."""
+    """How the program ended, as a wait status: what its keeper has told, or how that one ended itself."""
     told = os.read(status_pipe, STATUS_BYTES)
     return int.from_bytes(told, "little") if len(told) == STATUS_BYTES else own_status
 
 
 def _look_after(program_pid: int, status_fd: int) -> NoReturn:
-    kernel.name_process(_INIT_NAME)
+    kernel.name_process(_KEEPER_NAME)
     for name in os.listdir("/proc/self/fd"):
         if int(name) != status_fd:
             _close(int(name))
@@ -165,8 +179,7 @@ def _reap(program_pid: int, status_fd: int) -> None:
     while True:
         ended_pid, status = os.waitpid(-1, os.WNOHANG)
         if ended_pid == program_pid:
-            if os.getpid() != 1:
-                _end_the_rest()
+            _end_the_rest()
             os.write(status_fd, status.to_bytes(STATUS_BYTES, "little"))
             os._exit(max(0, os.waitstatus_to_exitcode(status)))
         if ended_pid == 0:

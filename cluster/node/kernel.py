@@ -9,9 +9,10 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 
 from petset.cluster.network import syscalls
 
@@ -22,6 +23,9 @@ ALL_SIGNALS = frozenset(int(number) for number in signal.valid_signals())
 
 _SIGNAL_SET_BYTES = 128
 """Of a sigset_t, in every C library for Linux."""
+_SIGNAL_INFO_BYTES = 128
+_CLOSE_ON_EXEC, _NON_BLOCKING = os.O_CLOEXEC, os.O_NONBLOCK
+"""signalfd takes those of open."""
 _SET_NAME = 15
 _SET_CHILD_SUBREAPER, _GET_CHILD_SUBREAPER = 36, 37
 
@@ -48,22 +52,34 @@ def finish_fork() -> None:
     _python.PyOS_AfterFork_Child()
 
 
-@contextmanager
-def signals_blocked() -> Iterator[None]:
-    """No handler of ours runs meanwhile; a child that is forked inside keeps all signals blocked.
-
-    Python's own function makes an object for each signal of the answer, in every fork.
-    """
-    before = ctypes.create_string_buffer(_SIGNAL_SET_BYTES)
-    _python.pthread_sigmask(signal.SIG_SETMASK, b"\xff" * _SIGNAL_SET_BYTES, before)
-    try:
-        yield
-    finally:
-        _python.pthread_sigmask(signal.SIG_SETMASK, before, None)
+def block_signals() -> None:
+    """All of them. Python's own function makes an object for each signal of the answer, in every fork."""
+    _python.pthread_sigmask(signal.SIG_SETMASK, b"\xff" * _SIGNAL_SET_BYTES, None)
 
 
 def unblock_signals() -> None:
     _python.pthread_sigmask(signal.SIG_SETMASK, bytes(_SIGNAL_SET_BYTES), None)
+
+
+def open_signals(numbers: Iterable[int]) -> int:
+    """A descriptor that is readable while one of these signals, which are blocked, waits to be taken. Raises OSError.
+
+    Python's own handlers would be every fork's: to undo one costs a fork 50 pages of memory.
+    """
+    wanted = sum(1 << number - 1 for number in numbers).to_bytes(_SIGNAL_SET_BYTES, sys.byteorder)
+    descriptor = int(_python.signalfd(-1, wanted, _CLOSE_ON_EXEC | _NON_BLOCKING))
+    if descriptor < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"signalfd: {os.strerror(error)}")
+    return descriptor
+
+
+def take_signals(descriptor: int) -> set[int]:
+    """What arrived since `open_signals`, or since the last call."""
+    infos = os.read(descriptor, 16 * _SIGNAL_INFO_BYTES)
+    return {
+        int.from_bytes(infos[start : start + 4], sys.byteorder) for start in range(0, len(infos), _SIGNAL_INFO_BYTES)
+    }
 
 
 def die_with_parent(number: int, parent_pid: int) -> None:

@@ -3,11 +3,10 @@
     fork ─► own session ─► dies with the parent ─► inherits its orphans ─► files closed, its streams put in place
          ─► folder, environment ─► "I am up" (the report pipe closes) ─► exec, or call the Python function
 
-With `isolation` the fork goes into the container's namespaces first (isolation.py), and what follows happens in a
-child of theirs. Without it, the first process is the subreaper of everything it starts, as PID 1 is in a container:
-what its programs leave behind becomes its child, so a container is always one tree below its first process. A Python
-program ends with the return of its function: output is flushed, `atexit` handlers and daemon threads are not waited
-for.
+With `isolation` the fork goes into the container's namespaces first (isolation.py). Without it, the first process is
+the subreaper of everything it starts, as PID 1 is in a container: what its programs leave behind becomes its child, so
+a container is always one tree below its first process. A Python program ends with the return of its function: output is
+flushed, `atexit` handlers and daemon threads are not waited for.
 """
 
 from __future__ import annotations
@@ -30,8 +29,10 @@ from typing import Any, NoReturn
 
 from petset.cluster.api.cri import START_ERROR_EXIT_CODE
 from petset.cluster.node import kernel, syscall_filter
-from petset.cluster.node.isolation import Isolation, become_isolated, join_container
+from petset.cluster.node.isolation import OUTSIDE, Isolation, become_isolated, become_kept, join_container
 from petset.cluster.node.users import become_user
+
+_DESCRIPTORS_END = os.sysconf("SC_OPEN_MAX")
 
 WATCHER = -1
 """Among a launch's targets: no descriptor of the program's, but where the listener of its filter is sent to."""
@@ -83,7 +84,7 @@ class IsolationFailed(Exception):
 class Birth:
     """What a fresh fork is given: `descriptors` (the program's number -> ours) become its stdin, stdout and stderr.
 
-    `status_fd` is for the end of an isolated container's program; `container_pid` is the PID 1 that a command joins.
+    `status_fd` is for the end of a program with a keeper; `container_pid` is the container that a command joins.
     """
 
     parent_pid: int
@@ -100,9 +101,11 @@ def become(launch: Launch, birth: Birth) -> NoReturn:
         parent_pid = _isolate(launch.isolation, birth) if launch.isolation else birth.parent_pid
         _settle(launch, parent_pid=parent_pid, descriptors=birth.descriptors, report_fd=report_fd)
         if launch.python:
+            for name, value in launch.env.items():  # `update` costs a fork 40 pages of memory
+                os.environ[name] = value
             os.close(report_fd)
             _run_python(launch.python)
-        os.execvp(launch.argv[0], launch.argv)
+        os.execvpe(launch.argv[0], launch.argv, {**os.environ, **launch.env})
     except IsolationFailed as error:
         os.write(report_fd, str(error).encode()[:4096])
     except (OSError, ValueError) as error:
@@ -118,8 +121,11 @@ def _isolate(isolation: Isolation, birth: Birth) -> int:
     try:
         if birth.container_pid:
             join_container(birth.container_pid)
-            return birth.parent_pid if isolation.host_processes else 0
-        return become_isolated(isolation, status_fd=birth.status_fd, warm_parent_pid=birth.parent_pid)
+            return birth.parent_pid if isolation.host_processes else OUTSIDE
+        if isolation.needs_keeper:
+            return become_kept(isolation, status_fd=birth.status_fd, warm_parent_pid=birth.parent_pid)
+        become_isolated(isolation)
+        return OUTSIDE
     except OSError as error:
         raise IsolationFailed(f"cannot set up the container: {error}") from error
 
@@ -138,14 +144,11 @@ def _settle(launch: Launch, *, parent_pid: int, descriptors: Mapping[int, int], 
     for target, descriptor in descriptors.items():
         if target != WATCHER:
             os.dup2(descriptor, target)
-    _close_all_but(0, 1, 2, report_fd, watcher)
+    _close_all_but(report_fd, watcher)
     if launch.tty:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.chdir(launch.cwd)
     sys.argv = [*launch.argv]
-    environment = {"PATH": os.environ.get("PATH", os.defpath), **launch.env}
-    os.environ.clear()
-    os.environ.update(environment)
     if watcher >= 0:
         _go_under_watch(watcher)
 
@@ -159,11 +162,7 @@ def _go_under_watch(watcher: int) -> None:
 
 
 def _reset_signals(*, for_exec: bool) -> None:
-    """The warm parent's handlers are not the program's; Python itself ignores SIGPIPE, others expect to die of it."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL if for_exec else signal.default_int_handler)
+    """The warm parent has no handlers of its own. Python itself ignores SIGPIPE; others expect to die of it."""
     if for_exec:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
@@ -171,19 +170,16 @@ def _reset_signals(*, for_exec: bool) -> None:
 
 
 def _close_all_but(*kept: int) -> None:
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in kept:
-            try:
-                os.close(int(name))
-            except OSError as error:  # the listing's own descriptor is gone by now
-                if error.errno != errno.EBADF:
-                    raise
+    """Every other descriptor from 3 on, without a list of them."""
+    first = 3
+    for descriptor in sorted(number for number in kept if number >= first):
+        os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, _DESCRIPTORS_END)
 
 
 def _run_python(target: str) -> NoReturn:
     gc.enable()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper, as Python starts with
     exit_code = 1
     try:
         exit_code = _call(target)
@@ -197,7 +193,7 @@ def _call(target: str) -> int:
     """The exit code of the function: what it returns or gives to sys.exit, by Python's own rules."""
     module, _, name = target.partition(":")
     try:
-        function = getattr(importlib.import_module(module), name)
+        function = getattr(sys.modules.get(module) or importlib.import_module(module), name)
         result = asyncio.run(function()) if inspect.iscoroutinefunction(function) else function()
     except SystemExit as end:
         result = end.code

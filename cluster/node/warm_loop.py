@@ -54,7 +54,7 @@ class _Child:
     pipe: int = -1
     output: bytearray = field(default_factory=bytearray)
     status_pipe: int = -1
-    """Where an isolated container's PID 1 tells how the program ended; -1 without one."""
+    """Where a keeper tells how its program ended; -1 without one."""
 
 
 def serve(channel_fd: int, passing_fd: int) -> None:
@@ -79,29 +79,23 @@ class WarmParent:
         """Reaped, with their wait status, but not reported while something of theirs may live."""
         self._report_anyway_at = 0.0
         self._untouchable: set[int] = set()
-        self._told_to_end: list[int] = []
 
     def serve(self) -> None:
-        woken, waker = socket.socketpair()
-        for end in (woken, waker):
-            end.setblocking(False)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        signal.signal(signal.SIGTERM, lambda number, frame: self._told_to_end.append(number))
-        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        """SIGCHLD and SIGTERM are blocked."""
+        signals = kernel.open_signals((signal.SIGCHLD, signal.SIGTERM))
         self._selector.register(self._channel, selectors.EVENT_READ)
-        self._selector.register(woken, selectors.EVENT_READ)
+        self._selector.register(signals, selectors.EVENT_READ)
         while True:
             for key, _ in self._selector.select(kernel.LOOK_AGAIN_SECONDS if self._ended else None):
-                if key.fileobj is woken:
-                    woken.recv(4096)
+                if key.fd == signals:
+                    if signal.SIGTERM in kernel.take_signals(signals):
+                        kernel.end_all_children()
+                        return
                 elif key.fileobj is self._channel:
                     if not self._receive():
                         return
                 else:
                     self._read_output(key.data)
-            if self._told_to_end:
-                kernel.end_all_children()
-                return
             self._reap()
             self._report_ended()
 
@@ -111,6 +105,7 @@ class WarmParent:
             match message.pop("do"):
                 case "preload":
                     preload(message["modules"])
+                    settle_down()
                     self._send({"did": "ready", "pid": os.getpid()})
                 case "launch":
                     self._launch(Launch.from_message(message))
@@ -159,10 +154,10 @@ class WarmParent:
             output, output_fd = (-1, -1) if launch.stdio else _pipe(undo, theirs)
             captured = {} if launch.stdio else {1: output_fd, 2: output_fd}
             report, report_fd = _pipe(undo, theirs)
-            status, status_fd = _pipe(undo, theirs) if launch.isolation and not launch.inside else (-1, -1)
+            status, status_fd = _pipe(undo, theirs) if has_keeper(launch) else (-1, -1)
             birth = Birth(os.getpid(), descriptors | captured, report_fd, status_fd, container_pid)
-            with self._process_namespace(launch), kernel.signals_blocked():
-                pid = kernel.bare_fork() if has_own_first_process(launch) else os.fork()
+            with self._process_namespace(launch):
+                pid = kernel.bare_fork() if has_keeper(launch) else os.fork()
                 if pid == 0:
                     become(launch, birth)
             undo.pop_all()
@@ -278,9 +273,9 @@ def _close_if_open(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def has_own_first_process(launch: Launch) -> bool:
+def has_keeper(launch: Launch) -> bool:
     """Whether the next fork only looks after another one, the program's (isolation.py)."""
-    return launch.isolation is not None and not launch.inside
+    return launch.isolation is not None and not launch.inside and launch.isolation.needs_keeper
 
 
 def preload(modules: Iterable[str]) -> None:
@@ -299,6 +294,15 @@ def preload(modules: Iterable[str]) -> None:
     interpreter_folders()
     gc.collect()
     gc.freeze()
+
+
+def settle_down() -> None:
+    """What every container begins with: output line by line, and nothing of this process's environment but PATH."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper, as Python starts with
+    path = os.environ.get("PATH", os.defpath)
+    os.environ.clear()
+    os.environ["PATH"] = path
 
 
 def _warm_up() -> None:

@@ -19,7 +19,7 @@ Who dies with whom, by the kernel's doing:
   cleans;
 - when both are killed at the same moment, the orphans fall to the machine's process (warm_link.py).
 
-On a network of namespaces a container's first process is PID 1 of a PID namespace of its own (isolation.py), and the
+On a network of namespaces a container's first process, its program, is PID 1 of a PID namespace (isolation.py), and the
 kernel ends everything in there with it. Limits without: machine, guard and warm parent killed at the same moment end
 the first processes, but not what they started; a process that changed its user cannot be signalled by an unprivileged
 node; every process sees the host's process table; and SIGTERM ends a first process that has no handler for it, where a
@@ -61,7 +61,6 @@ def main(arguments: list[str]) -> None:
         return
     kernel.die_with_parent(signal.SIGTERM, guard_pid)
     kernel.become_subreaper()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _GUARD_SIGNALS)
     from petset.cluster.node.warm_loop import serve  # after the fork: the guard stays small
 
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the machine is gone

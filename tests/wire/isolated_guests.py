@@ -30,7 +30,7 @@ def answer_datagrams() -> None:
 
 
 def litter() -> None:
-    """Leaves an orphan that ends at once and one that never does, then ends on SIGTERM."""
+    """Leaves an orphan that ends at once, which nobody waits for, and one that never does, then ends on SIGTERM."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     for lasts_seconds in (0.0, 1000.0):
         if os.fork() == 0:

@@ -52,7 +52,7 @@ def stubborn() -> None:
 
 
 def family() -> None:
-    """A first process, its child, and a daemon that left its session and lost its parent."""
+    """A first process that ends on SIGTERM, its child, and a daemon that left its session and lost its parent."""
     if os.fork() == 0:
         _call_home("child")
         _wait_for_signals()
@@ -62,6 +62,7 @@ def family() -> None:
             _call_home("daemon")
             _wait_for_signals()
         os._exit(0)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     _call_home("first")
     _wait_for_signals()
 

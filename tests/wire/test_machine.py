@@ -155,12 +155,14 @@ async def test_who_ignores_sigterm_lives_until_sigkill(machine: Machine, home: H
     assert (await ended(machine, status.id)).signal == signal.SIGKILL
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "its first process ends"])
-async def test_an_exited_container_has_left_nobody(machine: Machine, home: Home, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "exit_code"), [(signal.SIGKILL, 137), (signal.SIGTERM, 0)], ids=["SIGKILL", "its first process ends"]
+)
+async def test_an_exited_container_has_left_nobody(machine: Machine, home: Home, number: int, exit_code: int) -> None:
     status = await start(machine, "test/family", env=home.environment)
     await home.calls("first", "child", "daemon")
     await machine.signal_container(status.id, number)
-    assert (await ended(machine, status.id)).signal == number
+    assert (await ended(machine, status.id)).exit_code == exit_code
     assert not [name for name, pid in home.pids.items() if is_alive(pid)]
 
 
