@@ -21,7 +21,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -100,7 +100,7 @@ def claim(
         network, notes = choose_network(before, wanted, refusal)
         if wished.ray_address:
             check_ray(wished.ray_address)
-        listener = resources.enter_context(_bind_api(_ports_to_try(before, wanted)))
+        listener = resources.enter_context(_bind_api(_port_to_bind(before, wanted)))
         slot, dns_port = 0, DNS_PORT
         if network == "loopback":
             slot = claim_slot(wished.slot, resources)
@@ -188,24 +188,19 @@ def check_ray(address: str) -> None:
         raise ClaimError(f"no Ray answers at {address} ({error.strerror or error}); check --ray-address") from error
 
 
-def _ports_to_try(before: ClusterSettings | None, wanted: Wanted) -> list[int]:
-    """A cluster that comes back keeps its port unless another is asked for; 0 (any free one) tries it first."""
-    if wanted.port:
-        return [wanted.port]
-    known = before.port if before else (wanted.port if wanted.port is not None else DEFAULT_API_PORT)
-    return [known] if wanted.port is None else [known, 0]
+def _port_to_bind(before: ClusterSettings | None, wanted: Wanted) -> int:
+    """The one that is asked for, 0 for any free one; else a cluster that comes back keeps the one that it had."""
+    if wanted.port is not None:
+        return wanted.port
+    return before.port if before else DEFAULT_API_PORT
 
 
-def _bind_api(ports: list[int]) -> socket.socket:
-    """The API server's listener on the first of the ports that can be had."""
-    *first_choices, last = ports
-    for port in first_choices:
-        with suppress(OSError):
-            return _listen(port)
+def _bind_api(port: int) -> socket.socket:
+    """The API server's listener. Raises ClaimError."""
     try:
-        return _listen(last)
+        return _listen(port)
     except OSError as error:
-        raise ClaimError(explain_port_error(last, error)) from error
+        raise ClaimError(explain_port_error(port, error)) from error
 
 
 def explain_port_error(port: int, error: OSError) -> str:

@@ -62,6 +62,8 @@ class Life:
     """A Ray node from its start to its end."""
 
     node_id: str
+    died: asyncio.Event = field(default_factory=asyncio.Event)
+    """Nothing can be made on it any more; what is left of it may still be there."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -98,7 +100,7 @@ class FurtherRayNode:
         self._hold = Hold()
         self._retired = asyncio.Event()
         self._living: list[tuple[Raylet, Life]] = []
-        """The present life; empty between two."""
+        """The present life until it has ended; empty between two."""
         self._changed = asyncio.Condition()
         self._frozen: dict[str, list[psutil.Process]] = {}
 
@@ -120,8 +122,8 @@ class FurtherRayNode:
     async def life(self) -> Life:
         """Wait until it is up."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._living)
-            return self._living[-1][1]
+            await self._changed.wait_for(self._up)
+            return self._up()[-1][1]
 
     def retire(self) -> None:
         """From now on it is not started again."""
@@ -138,11 +140,11 @@ class FurtherRayNode:
     @property
     def process_id(self) -> int:
         """The raylet's process; 0 between two lives."""
-        return self._living[-1][0].process_id if self._living else 0
+        return next((raylet.process_id for raylet, _ in self._up()), 0)
 
     async def kill(self) -> None:
         """SIGKILL for everything on it; returns when this life is over. Raises CannotHere."""
-        raylet, life = self._present()
+        raylet, life = self._present(self._living)
         try:
             async with asyncio.timeout(_DEATH_SECONDS):
                 await asyncio.to_thread(raylet.kill)
@@ -165,7 +167,7 @@ class FurtherRayNode:
 
     async def freeze(self, reason: str) -> None:
         """SIGSTOP for everything on it. Raises CannotHere when it is not up, or frozen already."""
-        raylet, _ = self._present()
+        raylet, _ = self._present(self._up())
         if raylet.is_frozen:
             raise CannotHere(f"{self.name} is frozen already")
         self._frozen[reason] = await asyncio.to_thread(raylet.freeze)
@@ -183,9 +185,13 @@ class FurtherRayNode:
     async def ask(self, method: str, *arguments: Any) -> Any:
         raise CannotHere(f"{self.name} is a Ray node, and does nothing by itself; name what is on it")
 
-    def _present(self) -> tuple[Raylet, Life]:
-        if self._living:
-            return self._living[-1]
+    def _up(self) -> list[tuple[Raylet, Life]]:
+        """The present life; empty also while what is left of a dead one is being ended."""
+        return [each for each in self._living if not each[1].died.is_set()]
+
+    def _present(self, lives: list[tuple[Raylet, Life]]) -> tuple[Raylet, Life]:
+        if lives:
+            return lives[-1]
         raise CannotHere(f"{self.name} is not up")
 
     async def _live_once(self) -> str:
@@ -202,6 +208,7 @@ class FurtherRayNode:
         await self._change([(raylet, life)])
         try:
             await raylet.death()
+            life.died.set()
             await asyncio.to_thread(raylet.bury)
         finally:
             await self._change([])

@@ -42,7 +42,8 @@ def _fill_service(service: Object) -> None:
         spec.setdefault("allocateLoadBalancerNodePorts", True)
     for port in spec.get("ports") or ():
         set_default(port, "protocol", "TCP")
-        set_default(port, "targetPort", port.get("port"))
+        if not port.get("targetPort"):
+            port["targetPort"] = port.get("port")
 
 
 def _fill_stateful_set(stateful_set: Object) -> None:

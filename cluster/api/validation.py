@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from petset.cluster.api.custom_definitions import validate_definition, validate_definition_update
-from petset.cluster.api.fields import FieldError, duplicate, forbidden, not_supported, required, wrong
+from petset.cluster.api.fields import FieldError, forbidden, not_supported, required, wrong
 from petset.cluster.api.kinds import Kind
 from petset.cluster.api.objects import Object
 from petset.cluster.api.quantities import amount
 from petset.cluster.api.validation_data import validate_config_map, validate_secret
 from petset.cluster.api.validation_ephemeral import validate_no_ephemeral_containers
+from petset.cluster.api.validation_names import label_faults, service_faults, subdomain_faults, wrong_name
+from petset.cluster.api.validation_ports import service_port_errors
 from petset.cluster.api.validation_replicas import (
     validate_budget,
     validate_deployment,
@@ -25,6 +27,7 @@ from petset.cluster.api.validation_replicas import (
     validate_replication_controller,
 )
 from petset.cluster.api.validation_services import external_name_errors
+from petset.cluster.api.validation_volumes import PERSISTENT_VOLUME_TYPES, volume_type_errors
 from petset.cluster.api.validation_workloads import (
     validate_pod_spec,
     validate_stateful_set,
@@ -32,42 +35,19 @@ from petset.cluster.api.validation_workloads import (
 )
 from petset.cluster.api.volumes import requested
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
-_SERVICE = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 _QUALIFIED_TEXT = (
     "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
     "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
     "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
-
-_SUBDOMAIN_TEXT = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
-    "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
-_LABEL_TEXT = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
-    "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-)
-_SERVICE_TEXT = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
-    "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
-    "'[a-z]([-a-z0-9]*[a-z0-9])?')"
-)
 _LABEL_VALUE_TEXT = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
     "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
     "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 )
-_NAME_RULES = {
-    "Namespace": (_LABEL, 63, _LABEL_TEXT),
-    "StatefulSet": (_LABEL, 63, _LABEL_TEXT),
-    "Service": (_SERVICE, 63, _SERVICE_TEXT),
-}
+_NAME_RULES = {"Namespace": label_faults, "StatefulSet": label_faults, "Service": service_faults}
 _FIXED_CLAIM = (
     "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
 )
@@ -102,13 +82,7 @@ def validate_update(kind: Kind, new: Object, old: Object) -> list[FieldError]:
 
 def _validate_metadata(kind: Kind, obj: Object) -> list[FieldError]:
     meta = obj["metadata"]
-    errors = []
-    pattern, longest, text = _NAME_RULES.get(kind.rules, (_SUBDOMAIN, 253, _SUBDOMAIN_TEXT))
-    name = meta.get("name", "")
-    if len(name) > longest:
-        errors.append(wrong("metadata.name", name, f"must be no more than {longest} characters"))
-    elif not pattern.fullmatch(name):
-        errors.append(wrong("metadata.name", name, text))
+    errors = wrong_name("metadata.name", meta.get("name", ""), _NAME_RULES.get(kind.rules, subdomain_faults))
     return errors + _validate_labels(meta)
 
 
@@ -117,7 +91,7 @@ def _validate_labels(meta: Object) -> list[FieldError]:
     for field in ("labels", "annotations"):
         for key in meta.get(field) or {}:
             prefix, slash, name = key.rpartition("/")
-            if not _QUALIFIED.fullmatch(name) or len(name) > 63 or (slash and not _SUBDOMAIN.fullmatch(prefix)):
+            if not _QUALIFIED.fullmatch(name) or len(name) > 63 or (slash and subdomain_faults(prefix)):
                 errors.append(wrong(f"metadata.{field}", key, _QUALIFIED_TEXT))
     for value in (meta.get("labels") or {}).values():
         if value and (not _QUALIFIED.fullmatch(value) or len(value) > 63):
@@ -146,22 +120,7 @@ def _validate_service(service: Object) -> list[FieldError]:
         errors += external_name_errors(spec)
         if not spec.get("externalName"):
             errors.append(required("spec.externalName"))
-    for number, port in enumerate(ports):
-        errors += _validate_service_port(f"spec.ports[{number}]", port, several=len(ports) > 1)
-    names = [port["name"] for port in ports if port.get("name")]
-    errors += [duplicate("spec.ports", name) for name in sorted({n for n in names if names.count(n) > 1})]
-    return errors
-
-
-def _validate_service_port(path: str, port: Object, *, several: bool) -> list[FieldError]:
-    errors = []
-    if several and not port.get("name"):
-        errors.append(required(f"{path}.name"))
-    if not 1 <= (port.get("port") or 0) <= 65535:
-        errors.append(wrong(f"{path}.port", port.get("port"), "must be between 1 and 65535, inclusive"))
-    if port.get("protocol") not in ("TCP", "UDP", "SCTP"):
-        errors.append(not_supported(f"{path}.protocol", port.get("protocol"), ("SCTP", "TCP", "UDP")))
-    return errors
+    return errors + service_port_errors(ports, "spec.ports")
 
 
 def _validate_service_update(new: Object, old: Object) -> list[FieldError]:
@@ -184,10 +143,7 @@ def _validate_volume(volume: Object) -> list[FieldError]:
         errors.append(
             not_supported("spec.persistentVolumeReclaimPolicy", spec["persistentVolumeReclaimPolicy"], policies)
         )
-    sources = [name for name in spec if name in _VOLUME_SOURCES]
-    if not sources:
-        errors.append(required("spec", "must specify a volume type"))
-    errors += [forbidden(f"spec.{name}", "may not specify more than 1 volume type") for name in sources[1:]]
+    errors += volume_type_errors(spec, "spec", PERSISTENT_VOLUME_TYPES)
     return errors + _validate_volume_source(spec)
 
 
@@ -206,8 +162,7 @@ def _validate_volume_source(spec: Object) -> list[FieldError]:
 
 
 def _validate_volume_update(new: Object, old: Object) -> list[FieldError]:
-    sources = {name for spec in (new["spec"], old["spec"]) for name in spec if name in _VOLUME_SOURCES}
-    if any(new["spec"].get(name) != old["spec"].get(name) for name in sources):
+    if any(new["spec"].get(name) != old["spec"].get(name) for name in PERSISTENT_VOLUME_TYPES):
         return [forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation")]
     return []
 
@@ -315,13 +270,6 @@ def _fixed_pod_spec(spec: Object) -> Object:
     return rest
 
 
-# fmt: off
-_VOLUME_SOURCES = frozenset((
-    "hostPath", "local", "csi", "nfs", "gcePersistentDisk", "awsElasticBlockStore", "azureDisk", "azureFile",
-    "cephfs", "cinder", "fc", "flexVolume", "flocker", "glusterfs", "iscsi", "photonPersistentDisk",
-    "portworxVolume", "quobyte", "rbd", "scaleIO", "storageos", "vsphereVolume",
-))
-# fmt: on
 _CHECKS: dict[str, Callable[[Object], list[FieldError]]] = {
     "ConfigMap": validate_config_map,
     "Secret": validate_secret,

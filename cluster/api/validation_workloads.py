@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from petset.cluster.api.fields import FieldError, duplicate, forbidden, not_supported, required, wrong
 from petset.cluster.api.objects import Object
 from petset.cluster.api.portions import is_zero, validate_portion
 from petset.cluster.api.selectors import selector_of
 from petset.cluster.api.validation_containers import validate_contents
-
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+from petset.cluster.api.validation_names import label_faults, wrong_name
+from petset.cluster.api.validation_ports import container_port_errors
+from petset.cluster.api.validation_volumes import POD_VOLUME_TYPES, volume_type_errors
 
 MUTABLE_STATEFUL_SET_FIELDS = (
     "replicas", "ordinals", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy", "minReadySeconds",
@@ -37,24 +36,23 @@ def validate_pod_spec(spec: Object, path: str) -> list[FieldError]:
     if spec.get("dnsPolicy") not in dns_policies:
         errors.append(not_supported(f"{path}.dnsPolicy", spec.get("dnsPolicy"), dns_policies))
     for name in ("hostname", "subdomain"):
-        if spec.get(name) and not _LABEL.fullmatch(spec[name]):
-            errors.append(wrong(f"{path}.{name}", spec[name], "a lowercase RFC 1123 label must consist of lower case "
-                                "alphanumeric characters or '-'"))  # fmt: skip
+        if spec.get(name):
+            errors += wrong_name(f"{path}.{name}", spec[name], label_faults)
     return errors
 
 
 def _volume_names(spec: Object, path: str, errors: list[FieldError]) -> set[str]:
     names: set[str] = set()
     for number, volume in enumerate(spec.get("volumes") or ()):
+        where = f"{path}.volumes[{number}]"
         name = volume.get("name", "")
+        errors += wrong_name(f"{where}.name", name, label_faults) if name else [required(f"{where}.name")]
         if name in names:
-            errors.append(duplicate(f"{path}.volumes[{number}].name", name))
-        if not _LABEL.fullmatch(name):
-            errors.append(wrong(f"{path}.volumes[{number}].name", name, "a lowercase RFC 1123 label must consist of "
-                                "lower case alphanumeric characters or '-'"))  # fmt: skip
+            errors.append(duplicate(f"{where}.name", name))
+        errors += volume_type_errors(volume, where, POD_VOLUME_TYPES)
         ephemeral = volume.get("ephemeral")
         if ephemeral is not None and ephemeral.get("volumeClaimTemplate") is None:
-            errors.append(required(f"{path}.volumes[{number}].ephemeral.volumeClaimTemplate"))
+            errors.append(required(f"{where}.ephemeral.volumeClaimTemplate"))
         names.add(name)
     return names
 
@@ -63,20 +61,13 @@ def validate_container(container: Object, path: str, *, volumes: set[str], names
     """One container; its name joins `names`, those of the pod's other containers."""
     errors: list[FieldError] = []
     name = container.get("name", "")
-    if not name:
-        errors.append(required(f"{path}.name"))
-    elif not _LABEL.fullmatch(name):
-        errors.append(wrong(f"{path}.name", name, "a lowercase RFC 1123 label must consist of lower case alphanumeric "
-                            "characters or '-'"))  # fmt: skip
+    errors += wrong_name(f"{path}.name", name, label_faults) if name else [required(f"{path}.name")]
     if name in names:
         errors.append(duplicate(f"{path}.name", name))
     names.add(name)
     if not container.get("image"):
         errors.append(required(f"{path}.image"))
-    for number, port in enumerate(container.get("ports") or ()):
-        if not 1 <= (port.get("containerPort") or 0) <= 65535:
-            where = f"{path}.ports[{number}].containerPort"
-            errors.append(wrong(where, port.get("containerPort"), "must be between 1 and 65535, inclusive"))
+    errors += container_port_errors(container.get("ports") or (), f"{path}.ports")
     mounted: set[str] = set()
     for number, mount in enumerate(container.get("volumeMounts") or ()):
         where = f"{path}.volumeMounts[{number}]"
@@ -125,7 +116,7 @@ def _claim_volumes(spec: Object, errors: list[FieldError]) -> list[Object]:
         name = (claim.get("metadata") or {}).get("name", "")
         if not name:
             errors.append(required(f"spec.volumeClaimTemplates[{number}].metadata.name", "name is required"))
-        claims.append({"name": name})
+        claims.append({"name": name, "persistentVolumeClaim": {"claimName": name}})
     return claims
 
 

@@ -65,12 +65,15 @@ class HttpServer:
         self._metrics = metrics
         self._about = About(api.registry, api.schemas)
         self._counts = RequestCounts(api.registry, api.backend)
+        self._told: dict[int, int] = {}
+        """By the id of a request that is being answered: the status that its client was told already; 0: none."""
         self._reviews = Reviews(authenticator)
         self._write_seconds = write_seconds
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_route("*", "/{path:.*}", self._count)
+        app.on_response_prepare.append(self._note_status)
         return app
 
     async def _count(self, request: web.Request) -> web.StreamResponse:
@@ -78,12 +81,18 @@ class HttpServer:
         asked = self._counts.began(request.method, request.rel_url.raw_path, request.query, content_type=content_type)
         now, code = asyncio.get_running_loop().time, 0
         began_at = now()
+        self._told[id(request)] = 0
         try:
             response = await self._handle(request)
             code = response.status
             return response
         finally:
-            self._counts.ended(asked, code, now() - began_at)
+            self._counts.ended(asked, self._told.pop(id(request)) or code, now() - began_at)
+
+    async def _note_status(self, request: web.Request, response: web.StreamResponse) -> None:
+        """What the client of a stream was told counts, however that ends: most end by the client's leaving."""
+        if id(request) in self._told:
+            self._told[id(request)] = response.status
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:

@@ -31,8 +31,9 @@ claim: `any` (by chance), `each` (one after the other), a name, or labels. It gi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from string import Template
 from typing import Any, Literal
 
@@ -46,6 +47,17 @@ MAX_DURATION_SECONDS = 24 * 3600.0
 SELECTABLE = ("pod", "node", "claim")
 EXAMPLES = {"pod": "pod-0", "node": "node-1", "number": "1", "claim": "claim-0", "namespace": "default"}
 """What placeholders stand for while a file is checked without a cluster."""
+
+_EXPERIMENT = (
+    "name", "describes", "workload", "duration_seconds", "steady_seconds", "converge_seconds", "needs", "load",
+    "method", "random",
+)  # fmt: skip
+_NEEDS = ("nodes", "ray_nodes", "network")
+_LOAD = ("writes_per_second", "probes_per_second")
+_ACTION = ("select", "fault", "deed", "for_seconds")
+_TIMED = ("at_seconds", "every_seconds", *_ACTION)
+_BY_CHANCE = ("every_seconds", "at_most", "choices")
+_CHOICE = ("weight", *_ACTION)
 
 
 class ExperimentError(Exception):
@@ -125,7 +137,7 @@ def parse_experiment(text: str, where: str) -> Experiment:
         document = yaml.safe_load(text)
     except YAML_ERRORS as error:
         raise ExperimentError(f"{where} is no YAML: {' '.join(str(error).split())}") from error
-    fields = _Fields(document, where)
+    fields = _Fields(document, where, _EXPERIMENT)
     experiment = Experiment(
         name=fields.take("name", str),
         describes=fields.take("describes", str, ""),
@@ -133,34 +145,38 @@ def parse_experiment(text: str, where: str) -> Experiment:
         duration_seconds=fields.seconds("duration_seconds"),
         steady_seconds=fields.seconds("steady_seconds", 60.0),
         converge_seconds=fields.seconds("converge_seconds"),
-        needs=_needs(_Fields(fields.take("needs", dict, {}), f"{where}: needs")),
-        load=_load(_Fields(fields.take("load", dict, {}), f"{where}: load")),
+        needs=_needs(_Fields(fields.take("needs", dict, {}), f"{where}: needs", _NEEDS)),
+        load=_load(_Fields(fields.take("load", dict, {}), f"{where}: load", _LOAD)),
         method=tuple(
-            _timed(_Fields(each, f"{where}: method {number}"))
+            _timed(_Fields(each, f"{where}: method {number}", _TIMED))
             for number, each in enumerate(fields.take("method", list, []), 1)
         ),
         by_chance=_by_chance(fields.take("random", dict, None), f"{where}: random"),
     )
-    fields.end()
     if not experiment.method and experiment.by_chance is None:
         raise ExperimentError(f"{where}: it does nothing; give it a `method` or `random`")
     return experiment
 
 
 class _Fields:
-    """A mapping that is taken apart: what is missing, of the wrong type or left over is an ExperimentError."""
+    """A mapping that is taken apart: what is unknown, missing or of the wrong type is an ExperimentError.
 
-    def __init__(self, value: object, where: str) -> None:
+    What is unknown is told first: it may be a slip of the pen for what is missing then.
+    """
+
+    def __init__(self, value: object, where: str, known: Sequence[str]) -> None:
         if not isinstance(value, dict):
             raise ExperimentError(f"{where}: it is no mapping of names to values")
+        for name in value:
+            if name not in known:
+                near = "".join(f" (is it {each}?)" for each in get_close_matches(str(name), known, n=1))
+                raise ExperimentError(f"{where}: there is no field {name!r}{near}; there are {', '.join(known)}")
         self.where = where
-        self._left = dict(value)
-        self._known: list[str] = []
+        self._value = value
 
     def take(self, name: str, kind: type, *default: Any) -> Any:
         """The value of a field. A default makes it optional."""
-        self._known.append(name)
-        value = self._left.pop(name, None)
+        value = self._value.get(name)
         if value is None:
             if default:
                 return default[0]
@@ -171,8 +187,7 @@ class _Fields:
         return value
 
     def number(self, name: str, *default: float | None, least: float, most: float) -> Any:
-        self._known.append(name)
-        value = self._left.pop(name, None)
+        value = self._value.get(name)
         if value is None and default:
             return default[0]
         if value is None:
@@ -193,19 +208,13 @@ class _Fields:
 
     def range_of_seconds(self, name: str) -> tuple[float, float] | None:
         """`5` or `[2, 10]`; None where it is not given."""
-        self._known.append(name)
-        value = self._left.pop(name, None)
+        value = self._value.get(name)
         if value is None:
             return None
         pair = value if isinstance(value, list) else [value, value]
         if len(pair) != 2 or not all(map(_is_number, pair)) or not 0 < pair[0] <= pair[1] <= MAX_DURATION_SECONDS:
             raise ExperimentError(f"{self.where}: {name} is {value!r}; seconds, or [least, most], are wanted")
         return float(pair[0]), float(pair[1])
-
-    def end(self) -> None:
-        """Nothing may be left over."""
-        for name in self._left:
-            raise ExperimentError(f"{self.where}: there is no field {name!r}; there are {', '.join(self._known)}")
 
 
 _KIND_WORDS: Mapping[type, str] = {str: "a line of text", dict: "a mapping", list: "a list"}
@@ -223,41 +232,34 @@ def _needs(fields: _Fields) -> Needs:
     )
     if needs.network not in ("", "namespaces", "loopback"):
         raise ExperimentError(f"{fields.where}: network is {needs.network!r}; namespaces or loopback is wanted")
-    fields.end()
     return needs
 
 
 def _load(fields: _Fields) -> Load:
-    load = Load(
+    return Load(
         writes_per_second=fields.number("writes_per_second", Load.writes_per_second, least=0.0, most=200.0),
         probes_per_second=fields.number("probes_per_second", Load.probes_per_second, least=0.0, most=50.0),
     )
-    fields.end()
-    return load
 
 
 def _timed(fields: _Fields) -> Timed:
     at_seconds = fields.number("at_seconds", least=0.0, most=MAX_DURATION_SECONDS)
     every_seconds = fields.seconds("every_seconds", None)
-    timed = Timed(_action(fields), at_seconds, every_seconds)
-    fields.end()
-    return timed
+    return Timed(_action(fields), at_seconds, every_seconds)
 
 
 def _by_chance(value: object, where: str) -> ByChance | None:
     if value is None:
         return None
-    fields = _Fields(value, where)
+    fields = _Fields(value, where, _BY_CHANCE)
     every_seconds = fields.seconds("every_seconds")
     at_most = fields.whole("at_most", 1, most=100)
     choices = []
     for number, each in enumerate(fields.take("choices", list), 1):
-        choice = _Fields(each, f"{fields.where}, choice {number}")
+        choice = _Fields(each, f"{fields.where}, choice {number}", _CHOICE)
         weight = choice.number("weight", 1.0, least=0.001, most=1_000_000.0)
         action = _action(choice)
-        choice.end()
         choices.append(Action(action.mapping, action.select, action.for_seconds, weight))
-    fields.end()
     if not choices:
         raise ExperimentError(f"{fields.where}: choices is empty")
     return ByChance(every_seconds, at_most, tuple(choices))

@@ -12,13 +12,12 @@ refused, the run counts as skipped.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from petset.cluster.api.objects import Object, name_of
+from petset.cluster.cancellation import to_the_end
 from petset.cluster.chaos.clearing import Clearing
 from petset.cluster.chaos.deeds import persistently
 from petset.cluster.chaos.experiment import Experiment, ExperimentError
@@ -123,7 +122,8 @@ class Run:
                 problem.__cause__ = error
             finally:
                 self.phase = "taking everything back"
-                await _to_its_end(self._clearing.leave())
+                clearing = asyncio.create_task(self._clearing.leave(), name="take everything back")
+                await to_the_end(clearing.done, lambda: asyncio.shield(clearing))
                 for task in tasks:
                     task.cancel()
         if problem is not None:
@@ -286,20 +286,6 @@ class Run:
 
     def _faults(self) -> list[Injected]:
         return [each for each in self.seen.injected if not each.is_deed]
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await it though cancelled meanwhile; the cancellation is raised afterwards."""
-    task = asyncio.create_task(work, name="take everything back")
-    interruption: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            interruption = error
-    if interruption is not None:
-        raise interruption
-    task.result()
 
 
 def _needs_namespaces(experiment: Experiment) -> bool:

@@ -179,6 +179,7 @@ def _close_all_but(*kept: int) -> None:
 
 
 def _run_python(target: str) -> NoReturn:
+    gc.freeze()  # else the first collection would write to all that the warm parent has made since its own
     gc.enable()
     exit_code = 1
     try:

@@ -32,6 +32,7 @@ from typing import Final
 import orjson
 
 from petset.cluster.api.objects import Object
+from petset.cluster.cancellation import to_the_end
 from petset.cluster.errors import ApiError, TooManyRequests, Unavailable
 from petset.cluster.store.backend import StoreKey
 from petset.cluster.store.database import Database, Row
@@ -137,7 +138,7 @@ class SqliteBackend(Index):
                 await obstacle.settled.wait()
                 continue
             write = self._admit(key, obj, deleted=deleted)
-            await _settled(write)
+            await to_the_end(write.settled.is_set, write.settled.wait)
             if write.fate is _Fate.PUBLISHED:
                 return write.object
             if write.fate is _Fate.FAILED:
@@ -232,15 +233,3 @@ class SqliteBackend(Index):
             write.settle(_Fate.FAILED, cause)
         for write in displaced:
             write.settle(_Fate.DISPLACED)
-
-
-async def _settled(write: _Write) -> None:
-    """Wait for the end of a write, also when cancelled; the cancellation is raised then."""
-    cancelled: asyncio.CancelledError | None = None
-    while not write.settled.is_set():
-        try:
-            await write.settled.wait()
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled:
-        raise cancelled

@@ -32,6 +32,9 @@ Headers = Iterable[tuple[str, str]]
 class TakenOver(web.StreamResponse):
     """The response of a handler whose connection was taken over: it writes nothing, and ends the connection."""
 
+    def __init__(self) -> None:
+        super().__init__(status=101)
+
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
         self.force_close()
         return None
@@ -55,7 +58,10 @@ class Refused(Exception):
 
 @asynccontextmanager
 async def taken_over(request: web.Request, head: bytes) -> AsyncIterator[Streams]:
-    """The connection of a request as plain streams, after `head` was sent on it; closed at the block's end."""
+    """The connection of a request as plain streams, after `head` was sent on it; closed at the block's end.
+
+    Whoever listens to the application's `on_response_prepare` hears of it, as of any other answer.
+    """
     transport, http = request.transport, request.protocol
     if transport is None:
         raise ConnectionResetError("the client is gone")
@@ -66,6 +72,7 @@ async def taken_over(request: web.Request, head: bytes) -> AsyncIterator[Streams
     protocol.connection_made(transport)
     writer = asyncio.StreamWriter(transport, protocol, reader, loop)
     try:
+        await request.app.on_response_prepare.send(request, TakenOver())
         writer.write(head)
         yield reader, writer
     finally:

@@ -21,13 +21,15 @@ from petset.cluster.settings import ClusterSettings, SettingsError
 
 
 class FakeRaylet:
-    """A raylet without a process: killed, it is dead."""
+    """A raylet without a process: killed, it is dead; buried as soon as it may be."""
 
     def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
         self.node_id = f"id-{number}"
         self.process_id = number
         self.is_frozen = False
         self.is_buried = False
+        self.burial, self.may_be_buried = asyncio.Event(), threading.Event()
+        self.may_be_buried.set()
         self._loop = loop
         self._dead = asyncio.Event()
 
@@ -42,6 +44,8 @@ class FakeRaylet:
         self._loop.call_soon_threadsafe(self._dead.set)
 
     def bury(self) -> None:
+        self._loop.call_soon_threadsafe(self.burial.set)
+        assert self.may_be_buried.wait(10)
         self.is_buried = True
 
 
@@ -112,6 +116,22 @@ async def test_a_kill_returns_when_that_life_is_over(site: Site) -> None:
     assert (await site.node.life()).node_id == "id-2"
 
 
+async def test_a_dead_one_is_given_to_nobody_while_its_rest_is_being_ended(site: Site) -> None:
+    first = await site.node.life()
+    site.raylets[0].may_be_buried.clear()
+    site.raylets[0].kill()
+    await site.raylets[0].burial.wait()
+    asking, killing = asyncio.create_task(site.node.life()), asyncio.create_task(site.node.kill())
+    assert await site.starts() == 1
+    assert (asking.done(), killing.done(), site.node.process_id) == (False, False, 0)
+    with pytest.raises(CannotHere, match="is not up"):
+        await site.node.freeze("f1")
+    site.raylets[0].may_be_buried.set()
+    await killing
+    assert first.ended.is_set()
+    assert (await asking).node_id == "id-2"
+
+
 async def test_it_stays_down_until_the_last_reason_is_gone(site: Site) -> None:
     await site.node.life()
     await site.node.hold_down("f1")
@@ -133,8 +153,8 @@ async def test_what_is_held_down_while_it_starts_goes_down_again(site: Site) -> 
     await asyncio.to_thread(site.starting.wait)
     await site.node.hold_down("f1")
     site.power.set()
-    life = await site.node.life()
-    await life.ended.wait()
+    assert await site.starts() == 2
+    await site.raylets[1].burial.wait()
     assert (site.node.process_id, await site.starts()) == (0, 2)
     await site.node.let_up("f1")
 

@@ -122,6 +122,11 @@ NO_QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eE
                      "Required value: Local volume requires node affinity", id="local-disk-of-no-node"),
         pytest.param(pod(name="v", ephemeral={}), "spec.volumes[0].ephemeral.volumeClaimTemplate", "Required value",
                      id="ephemeral-volume-without-a-template"),
+        pytest.param(pod(name="v", emptyDir={}, configMap={"name": "c"}), "spec.volumes[0].configMap",
+                     "Forbidden: may not specify more than 1 volume type", id="pod-volume-of-two-types"),
+        pytest.param(volume(nfs={"server": "s", "path": "/"}, **HOST), "spec.nfs",
+                     "Forbidden: may not specify more than 1 volume type", id="volume-of-two-types"),
+        pytest.param(volume(), "spec", "Required value: must specify a volume type", id="volume-of-no-type"),
         pytest.param(volume(csi={"driver": "d", "volumeHandle": ""}), "spec.csi.volumeHandle", "Required value",
                      id="network-disk-without-a-handle"),
     ],
@@ -130,3 +135,8 @@ async def test_what_is_never_stored(refused: Object, field: str, text: str) -> N
     with pytest.raises(Invalid) as raised:
         await LoopbackClient(await new_api()).create(refused)
     assert [*causes(raised.value.details)] == [(field, text)]
+
+
+async def test_a_pod_volume_of_no_type_is_an_empty_directory() -> None:
+    stored = await LoopbackClient(await new_api()).create(pod(name="v"))
+    assert stored["spec"]["volumes"] == [{"name": "v", "emptyDir": {}}]

@@ -58,6 +58,16 @@ def test_the_library_is_what_the_manual_lists() -> None:
     ("changes", "message"),
     [
         pytest.param({"colour": "red"}, "there is no field 'colour'; there are name, describes", id="unknown field"),
+        pytest.param(
+            {"method": [{"at_second": 1, "fault": {"fault": "kill", "component": "dns"}}]},
+            "method 1: there is no field 'at_second' (is it at_seconds?); there are at_seconds, every_seconds",
+            id="misspelt field",
+        ),
+        pytest.param(
+            {"random": {"every_second": 1, "choices": []}}, "random: there is no field 'every_second' (is it every_",
+            id="misspelt field by chance",
+        ),
+        pytest.param({"needs": {1: 2}}, "needs: there is no field 1; there are nodes", id="a field that is a number"),
         pytest.param({"name": None}, "name is missing", id="missing field"),
         pytest.param({"duration_seconds": "long"}, "duration_seconds is 'long'; a number from 0.1", id="no number"),
         pytest.param({"duration_seconds": True}, "duration_seconds is True", id="a boolean is no number"),

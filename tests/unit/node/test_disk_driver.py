@@ -15,6 +15,7 @@ from petset.cluster.api.objects import Object
 from petset.cluster.api.volumes import DISK_FINALIZER, LOCAL_DISKS_FOLDER, local_disk_path
 from petset.cluster.apiserver.loopback import LoopbackClient
 from petset.cluster.clock import SystemClock
+from petset.cluster.control.client import Client, WatchEvent
 from petset.cluster.node.disk_driver import DiskDriver, disk_folder, remove_disk
 from tests.apis import new_api
 from tests.fakes.unruly import Trouble, UnrulyClient
@@ -34,12 +35,28 @@ def volume(policy: str, handle: str = "pvc-1") -> Object:
     }
 
 
+class WatchingClient(UnrulyClient):
+    """Tells when it watches."""
+
+    def __init__(self, inner: Client, trouble: Trouble) -> None:
+        super().__init__(inner, trouble)
+        self.watches = asyncio.Event()
+
+    @asynccontextmanager
+    async def watch(
+        self, kind: str, namespace: str = "", *, revision: str, field_selector: str = ""
+    ) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        async with super().watch(kind, namespace, revision=revision, field_selector=field_selector) as events:
+            self.watches.set()
+            yield events
+
+
 @asynccontextmanager
 async def driver(volumes: Path, trouble: Trouble | None = None) -> AsyncIterator[LoopbackClient]:
     client = LoopbackClient(await new_api())
-    its_own = UnrulyClient(client, trouble or Trouble(Random(0)))
+    its_own = WatchingClient(client, trouble or Trouble(Random(0)))
     task = asyncio.create_task(DiskDriver(its_own, SystemClock(), volumes).run())
-    await asyncio.sleep(0.01)  # it watches now
+    await its_own.watches.wait()
     try:
         yield client
     finally:
@@ -60,9 +77,13 @@ async def drop_protection(client: LoopbackClient) -> None:
 
 
 async def until_gone(client: LoopbackClient) -> None:
-    async with asyncio.timeout(10):
-        while (await client.list("PersistentVolume")).items:
-            await asyncio.sleep(0.001)
+    listing = await client.list("PersistentVolume")
+    if not listing.items:
+        return
+    async with asyncio.timeout(10), client.watch("PersistentVolume", revision=listing.revision) as events:
+        async for event in events:
+            if event.type == "DELETED":
+                return
 
 
 @pytest.mark.parametrize(("policy", "kept"), [("Delete", False), ("Retain", True)])
