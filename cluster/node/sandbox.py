@@ -61,7 +61,7 @@ class PodFolder:
     def create(self, spec: SandboxSpec, address: str, *, can_mount: bool = False) -> None:
         """Make folders and files. Raises OSError or RuntimeFailure; what is there already is replaced or kept."""
         etc = self.root / "etc"
-        for folder in (etc, self.root / "volumes", self.root / "logs", self.root / "roots"):
+        for folder in (etc, self.root / "logs"):
             folder.mkdir(parents=True, exist_ok=True)
         (etc / "hostname").write_text(spec.hostname + "\n")
         self.resolv_conf.write_text(resolv_conf(spec))
