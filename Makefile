@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Where bytecode is forbidden, every process of every cluster compiles petset anew, and pytest every test.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test check chaos format bench clean
 

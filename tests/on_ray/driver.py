@@ -107,9 +107,13 @@ class RealCluster:
     folder: ClusterFolder
 
     @property
+    def name(self) -> str:
+        return self.folder.root.name
+
+    @property
     def supervisor(self) -> psutil.Process:
         process_id = lock.holder(self.folder.lock)
-        assert process_id is not None, f"{self.folder.root.name} does not run"
+        assert process_id is not None, f"{self.name} does not run"
         return psutil.Process(process_id)
 
     def processes(self) -> list[psutil.Process]:
@@ -156,6 +160,15 @@ class RealCluster:
         context: ssl.SSLContext = client_context(self.folder)
         with urllib.request.urlopen(request, context=context, timeout=timeout_seconds) as response:
             return str(response.read().decode())
+
+    @contextmanager
+    def namespace(self, name: str) -> Iterator[str]:
+        """The path of a new Kubernetes namespace; it goes with everything in it, soon after the end."""
+        self.request("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        try:
+            yield f"/api/v1/namespaces/{name}"
+        finally:
+            self.request(f"/api/v1/namespaces/{name}", method="DELETE")
 
     def kill(self, process_name: str) -> None:
         """SIGKILL for the one process of that name below the supervisor."""

@@ -19,6 +19,7 @@ from typing import Any
 from dnslib import QTYPE, RCODE, RR, A, DNSRecord
 
 OUTSIDE_NAME, OUTSIDE_ADDRESS = "www.example.test", "192.0.2.80"
+TTL_SECONDS, NEGATIVE_TTL_SECONDS = 11, 7
 FOLDER = "/opt/ask"
 ASK = f"""
 import json, subprocess

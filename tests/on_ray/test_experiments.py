@@ -7,26 +7,11 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from petset.cluster.network.kernel import probe
 from tests.on_ray.driver import Driver, RealCluster, eventually
-
-REFUSAL = probe(only_needed=True).refusal
-
-
-@pytest.fixture(scope="module")
-def cluster(petset: Driver) -> Iterator[RealCluster]:
-    if REFUSAL:
-        pytest.skip(f"no namespaces: {REFUSAL}")
-    replace(petset, network="namespaces").succeed("up", "chaos", "--detach", "--nodes", "2", "--port", "0")
-    yield petset.cluster("chaos")
-    petset.run("down", "chaos", "--purge", "--yes")
+from tests.on_ray.gate import Gate
 
 
 def report_of(folder: Path, run: str) -> dict[str, Any]:
@@ -36,12 +21,10 @@ def report_of(folder: Path, run: str) -> dict[str, Any]:
 
 
 def test_what_is_forced_is_waived_and_everything_else_holds(
-    petset: Driver, cluster: RealCluster, tmp_path: Path
+    petset: Driver, shared_in_namespaces: RealCluster, tmp_path: Path
 ) -> None:
-    told = petset.succeed(
-        "chaos", "run", "split-brain", "--seed", "1", "--duration", "9", "--cluster", "chaos", "--report", str(tmp_path)
-    )
-    assert "petset chaos run split-brain --seed 1 --duration 9 --cluster chaos" in told
+    words = ["chaos", "run", "split-brain", "--seed", "1", "--duration", "9", "--cluster", shared_in_namespaces.name]
+    assert f"petset {' '.join(words)}" in petset.succeed(*words, "--report", str(tmp_path))
     report = report_of(tmp_path, "split-brain-1")
     assert report["counts"]["violations"] == 0
     assert report["counts"]["writes_lost"] == 0
@@ -53,10 +36,9 @@ def test_what_is_forced_is_waived_and_everything_else_holds(
     assert {row["node"] for row in twice["evidence"]["processes"]} == {"node-1", "node-2"}
 
 
-def test_faults_by_chance_break_nothing(petset: Driver, cluster: RealCluster, tmp_path: Path) -> None:
-    petset.succeed(
-        "chaos", "run", "everything", "--seed", "1", "--duration", "8", "--cluster", "chaos", "--report", str(tmp_path)
-    )
+def test_faults_by_chance_break_nothing(petset: Driver, shared_in_namespaces: RealCluster, tmp_path: Path) -> None:
+    words = ["chaos", "run", "everything", "--seed", "1", "--duration", "8", "--cluster", shared_in_namespaces.name]
+    petset.succeed(*words, "--report", str(tmp_path))
     report = report_of(tmp_path, "everything-1")
     assert report["counts"]["faults"] > 0
     assert all(each["judged"] for each in report["verdicts"])
@@ -64,18 +46,18 @@ def test_faults_by_chance_break_nothing(petset: Driver, cluster: RealCluster, tm
 
 def test_ctrl_c_heals_first_and_takes_the_workload_away(petset: Driver, shared: RealCluster) -> None:
     with petset.in_foreground("chaos", "run", "dns-outage", "--duration", "600", "--cluster", "shared") as process:
-        eventually(lambda: _acts(petset), "a fault acts")
+        eventually(lambda: _acts(shared), "a fault acts")
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=90)
     assert process.returncode == 128 + signal.SIGINT, output
     assert "interrupted; every fault was healed and the workload removed" in output
-    assert not _acts(petset)
+    assert not _acts(shared)
     names = {each["metadata"]["name"] for each in shared.request("/api/v1/namespaces")["items"]}
     assert not {name for name in names if name.startswith("chaos-")}
 
 
-def _acts(petset: Driver) -> bool:
-    return "active" in petset.succeed("chaos", "ls", "--cluster", "shared")
+def _acts(cluster: RealCluster) -> bool:
+    return any(fault["state"] == "active" for fault in Gate(cluster).ask(lambda gate: gate.faults()))
 
 
 def test_a_cluster_that_is_broken_already_is_left_alone(petset: Driver, shared: RealCluster) -> None:

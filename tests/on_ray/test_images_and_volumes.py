@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,34 +25,28 @@ pytestmark = [
 ]
 EXAMPLES = Path(petset.__file__).parent / "examples"
 [POSTGRES] = [each for each in shipped_programs() if each.name == "postgres"]
-PODS = "/api/v1/namespaces/default/pods"
-CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
-READ_PODS = """
+NAMESPACE = "images"
+CORE = f"/api/v1/namespaces/{NAMESPACE}"
+PODS = f"{CORE}/pods"
+READ_PODS = f"""
 from kubernetes import client, config
 config.load_incluster_config()
-print([pod.metadata.name for pod in client.CoreV1Api().list_namespaced_pod("default").items])
+print([pod.metadata.name for pod in client.CoreV1Api().list_namespaced_pod("{NAMESPACE}").items])
 """
 
 
 @pytest.fixture(scope="module")
-def driver(petset: Driver) -> Driver:
-    return replace(petset, network="namespaces")
-
-
-@pytest.fixture(scope="module")
-def cluster(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
-    own = tmp_path_factory.mktemp("catalogue") / "own.yaml"
-    own.write_text("images: [{name: own, match: example.com/own, command: [sh, -c, 'echo own; exec sleep 1000']}]")
-    driver.succeed("up", "images", "--detach", "--nodes", "1", "--port", "0", "--images", str(own))
-    cluster = driver.cluster("images")
-    cluster.request(CONFIG_MAPS, {"metadata": {"name": "settings"}, "data": {"a": "old"}})
-    volumes = [{"name": "v", "configMap": {"name": "settings"}}]
-    start(cluster, "reader", "example.com/own", volumeMounts=[{"name": "v", "mountPath": "/etc/app"}], volumes=volumes)
-    eventually(lambda: phase(cluster, "reader") == "Running", "the reader runs")
-    body = json.dumps({"data": {"a": "new"}})  # on its way to the reader while other tests run
-    kubectl(cluster, "patch", "configmap", "settings", "--type=merge", f"--patch={body}")
-    yield cluster
-    driver.run("down", "images", "--purge", "--yes")
+def cluster(shared_in_namespaces: RealCluster) -> Iterator[RealCluster]:
+    cluster = shared_in_namespaces
+    with cluster.namespace(NAMESPACE):
+        cluster.request(f"{CORE}/configmaps", {"metadata": {"name": "settings"}, "data": {"a": "old"}})
+        volumes = [{"name": "v", "configMap": {"name": "settings"}}]
+        mounts = [{"name": "v", "mountPath": "/etc/app"}]
+        start(cluster, "reader", "example.com/own", volumeMounts=mounts, volumes=volumes)
+        eventually(lambda: phase(cluster, "reader") == "Running", "the reader runs")
+        body = json.dumps({"data": {"a": "new"}})  # on its way to the reader while other tests run
+        kubectl(cluster, "patch", "configmap", "settings", "--type=merge", f"--patch={body}")
+        yield cluster
 
 
 def start(
@@ -77,13 +70,18 @@ def phase(cluster: RealCluster, name: str) -> str:
 def kubectl(cluster: RealCluster, *arguments: str) -> str:
     environment = {**os.environ, "KUBECONFIG": str(cluster.folder.kubeconfig)}
     done = subprocess.run(
-        ["kubectl", *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False
+        ["kubectl", "--namespace", NAMESPACE, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
     return done.stdout
 
 
-def test_an_image_is_missing_until_it_is_added(cluster: RealCluster, driver: Driver, tmp_path: Path) -> None:
+def test_an_image_is_missing_until_it_is_added(cluster: RealCluster, petset: Driver, tmp_path: Path) -> None:
     start(cluster, "late", "example.com/late:1")
 
     def told() -> bool:
@@ -92,11 +90,11 @@ def test_an_image_is_missing_until_it_is_added(cluster: RealCluster, driver: Dri
 
     eventually(told, "the remedy is named")
     (tmp_path / "late.yaml").write_text("images: [{name: late, match: example.com/late, command: [sleep, '1000']}]")
-    driver.succeed("image", "add", str(tmp_path / "late.yaml"), "--cluster", "images")
+    petset.succeed("image", "add", str(tmp_path / "late.yaml"), "--cluster", cluster.name)
     start(cluster, "later", "example.com/late:1")  # the first pod waits for its back-off
     eventually(lambda: phase(cluster, "later") == "Running", "it runs")
-    assert "example.com/late" in driver.succeed("image", "ls", "--cluster", "images")
-    driver.succeed("image", "rm", "late", "--cluster", "images")
+    assert "example.com/late" in petset.succeed("image", "ls", "--cluster", cluster.name)
+    petset.succeed("image", "rm", "late", "--cluster", cluster.name)
 
 
 def test_the_official_client_works_inside_a_pod(cluster: RealCluster) -> None:

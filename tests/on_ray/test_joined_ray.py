@@ -57,4 +57,5 @@ def test_a_cluster_joins_and_leaves_another_ray(petset: Driver) -> None:
         petset.succeed("up", "guest", "--detach", "--nodes", "1", "--port", "0", "--ray-address", address)
         assert len(petset.cluster("guest").request("/api/v1/nodes")["items"]) == 1
         petset.succeed("down", "guest", "--purge", "--yes")
+        assert not petset.cluster("guest").folder.root.exists()
         assert ray.poll() is None, "the other Ray goes on"

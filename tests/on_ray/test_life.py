@@ -1,4 +1,8 @@
-"""How clusters come up and go down, whoever ends them: nothing of them may remain."""
+"""How clusters come up and go down, whoever ends them: nothing of them may remain.
+
+What `petset down` does is shown on a cluster of two Ray nodes (test_ray_nodes.py), and `--purge` of one that runs on
+one in another Ray (test_joined_ray.py).
+"""
 
 from __future__ import annotations
 
@@ -98,19 +102,3 @@ def test_nothing_outlives_a_killed_supervisor_and_the_cluster_starts_again(petse
     assert_all_end(processes)
     assert "Ray's raylet died" in (cluster.folder.log / "supervisor.log").read_text()
     assert not Path(cluster.folder.read_settings().run_folder).exists()
-
-
-def test_down_stops_everything_and_keeps_what_was_stored(petset: Driver) -> None:
-    petset.succeed("up", "kept", "--detach", "--nodes", "1", "--port", "0")
-    cluster = petset.cluster("kept")
-    cluster.request("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mine"}})
-    processes, port = cluster.processes(), cluster.folder.read_settings().port
-    assert petset.succeed("down", "kept") == "cluster kept stopped; `petset up kept` continues it\n"
-    assert_all_end(processes)
-    assert "not running" in petset.run("down", "kept").stderr
-
-    petset.succeed("up", "kept", "--detach")
-    assert cluster.folder.read_settings().port == port
-    assert cluster.request("/api/v1/namespaces/mine")["metadata"]["name"] == "mine"
-    petset.succeed("down", "kept", "--purge", "--yes")
-    assert not cluster.folder.root.exists()

@@ -95,23 +95,27 @@ def test_a_ray_node_without_power_is_gone_with_its_nodes_until_it_is_healed(clus
     assert gate.ask(lambda client: client.leftovers()) == nothing
 
 
-def test_a_ray_node_that_dies_by_itself_is_started_again_unless_the_cluster_stops(
-    petset: Driver, cluster: RealCluster, gate: Gate
-) -> None:
+def test_a_ray_node_that_dies_by_itself_is_started_again(cluster: RealCluster, gate: Gate) -> None:
     here = everything_on(gate)
     here[0].kill()
     assert_all_end(here, 5)
     eventually(lambda: gate.component("ray-node-2")["pid"], "it is up again")
-    processes = cluster.processes()
-    petset.succeed("down", "racks")
-    assert_all_end(processes)
     assert "ray-node-2 died (its raylet ended)" in (cluster.folder.log / "supervisor.log").read_text()
 
 
-def test_nothing_outlives_a_killed_supervisor_though_it_stands_still(
-    petset: Driver, cluster: RealCluster, gate: Gate
-) -> None:
+def test_down_stops_everything_and_keeps_what_was_stored(petset: Driver, cluster: RealCluster) -> None:
+    cluster.request("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mine"}})
+    processes, port = cluster.processes(), cluster.folder.read_settings().port
+    assert petset.succeed("down", "racks") == "cluster racks stopped; `petset up racks` continues it\n"
+    assert_all_end(processes)
+    assert "not running" in petset.run("down", "racks").stderr
+
     petset.succeed("up", "racks", "--detach")
+    assert cluster.folder.read_settings().port == port
+    assert cluster.request("/api/v1/namespaces/mine")["metadata"]["name"] == "mine"
+
+
+def test_nothing_outlives_a_killed_supervisor_though_it_stands_still(cluster: RealCluster, gate: Gate) -> None:
     eventually(lambda: stored(cluster), "the pod answers")
     processes = cluster.processes()
     gate.inject("freeze", component="ray-node-2")

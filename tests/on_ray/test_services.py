@@ -1,5 +1,5 @@
 """Every kind of Service, and every resolver that pods bring along, on a whole cluster in namespaces: asked once, from
-inside a pod, with the host's own programs; each answer is a test.
+inside a pod of the Kubernetes namespace `asked`, with the host's own programs; each answer is a test.
 """
 
 from __future__ import annotations
@@ -7,30 +7,32 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from petset.cluster.network.kernel import probe
-from tests.on_ray.driver import Driver, RealCluster, eventually
+from tests.on_ray.driver import RealCluster, eventually
 from tests.on_ray.resolvers import (
     FOLDER,
     GLIBC_LOOKUP,
+    NEGATIVE_TTL_SECONDS,
     OUTSIDE_ADDRESS,
     OUTSIDE_NAME,
+    TTL_SECONDS,
     asker,
     config_map,
     musl_lookup,
-    outside_name_server,
 )
 
 REFUSAL = probe(only_needed=True).refusal
 pytestmark = pytest.mark.skipif(bool(REFUSAL), reason=f"no namespaces: {REFUSAL}")
 
-CORE = "/api/v1/namespaces/default"
+NAMESPACE = "asked"
+CORE = f"/api/v1/namespaces/{NAMESPACE}"
+SETS = f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets"
 Z = "svc.cluster.local"
-TTL_SECONDS, NEGATIVE_TTL_SECONDS = 11, 7
+HERE = f"{NAMESPACE}.{Z}"
 SET = {
     "apiVersion": "apps/v1",
     "kind": "StatefulSet",
@@ -63,7 +65,7 @@ SERVICES: dict[str, dict[str, Any]] = {
     "front": {**MINE, "ports": [{"name": "a", "port": 80, "targetPort": "web"}, {"name": "b", **WEB, "port": 81}]},
     "ports": {**MINE, "type": "NodePort", "ports": [WEB]},
     "balanced": {**MINE, "type": "LoadBalancer", "sessionAffinity": "ClientIP", "ports": [WEB]},
-    "alias": {"type": "ExternalName", "externalName": f"front.default.{Z}"},
+    "alias": {"type": "ExternalName", "externalName": f"front.{HERE}"},
     "by-hand": {"ports": [WEB]},
     "legacy": {"ports": [WEB]},
     "dual": {**MINE, "ipFamilyPolicy": "PreferDualStack", "ports": [WEB]},
@@ -96,28 +98,27 @@ LOOKUPS = {
 """What every resolver is asked by its short name, and finds through search list and ndots."""
 NO_SUCH_NAME = {"glibc": "Name or service not known", "musl": "Name does not resolve"}
 DIGS = {
-    f"SRV _http._tcp.kubia.default.{Z} +short": f"0 50 8080 kubia-0.kubia.default.{Z}.\n"
-    f"0 50 8080 kubia-1.kubia.default.{Z}.",
-    f"SRV kubia-state.default.{Z} +short": f"0 50 8080 {{dashed kubia-0}}.kubia-state.default.{Z}.\n"
-    f"0 50 8080 {{dashed kubia-1}}.kubia-state.default.{Z}.",
-    f"kubia-0.kubia.default.{Z} +short +tcp": "{kubia-0}",
-    f"KUBIA-0.kUbIa.default.{Z} +short +noedns": "{kubia-0}",
+    f"SRV _http._tcp.kubia.{HERE} +short": f"0 50 8080 kubia-0.kubia.{HERE}.\n0 50 8080 kubia-1.kubia.{HERE}.",
+    f"SRV kubia-state.{HERE} +short": f"0 50 8080 {{dashed kubia-0}}.kubia-state.{HERE}.\n"
+    f"0 50 8080 {{dashed kubia-1}}.kubia-state.{HERE}.",
+    f"kubia-0.kubia.{HERE} +short +tcp": "{kubia-0}",
+    f"KUBIA-0.kUbIa.{HERE} +short +noedns": "{kubia-0}",
     "kubia-0.kubia +search +short": "{kubia-0}",
-    "-x {front} +short": f"front.default.{Z}.",
-    f"CNAME alias.default.{Z} +short": f"front.default.{Z}.",
+    "-x {front} +short": f"front.{HERE}.",
+    f"CNAME alias.{HERE} +short": f"front.{HERE}.",
     "TXT dns-version.cluster.local +short": '"1.1.0"',
-    f"kubia-0.kubia.default.{Z} +noall +answer": f"kubia-0.kubia.default.{Z}. {TTL_SECONDS} IN A {{kubia-0}}",
-    f"missing.default.{Z} +noall +authority": "cluster.local. {negative} IN SOA ns.dns.cluster.local. "
+    f"kubia-0.kubia.{HERE} +noall +answer": f"kubia-0.kubia.{HERE}. {TTL_SECONDS} IN A {{kubia-0}}",
+    f"missing.{HERE} +noall +authority": "cluster.local. {negative} IN SOA ns.dns.cluster.local. "
     "hostmaster.cluster.local. {serial} 7200 1800 86400 {negative}",
     "AXFR cluster.local +short": "; Transfer failed.",
 }
 NODE = """
 const dns = require('dns').promises;
 (async () => {
-  const found = await dns.resolveSrv('_http._tcp.kubia.default.svc.cluster.local');
+  const found = await dns.resolveSrv('_http._tcp.kubia.asked.svc.cluster.local');
   const peers = found.map(each => each.name + ':' + each.port).sort();
   const { address } = await dns.lookup('kubia-1.kubia');
-  const missing = await dns.resolve4('missing.default.svc.cluster.local').catch(error => error.code);
+  const missing = await dns.resolve4('missing.asked.svc.cluster.local').catch(error => error.code);
   console.log(peers.join(' ') + ' ' + address + ' ' + missing);
 })();
 """
@@ -131,7 +132,7 @@ except urllib.error.URLError as error:
 FETCH_API = """
 import json, ssl, urllib.request
 folder = "/var/run/secrets/kubernetes.io/serviceaccount/"
-request = urllib.request.Request("https://kubernetes.default.svc/api/v1/namespaces/default/services/front")
+request = urllib.request.Request("https://kubernetes.default.svc/api/v1/namespaces/asked/services/front")
 request.add_header("Authorization", "Bearer " + open(folder + "token").read())
 context = ssl.create_default_context(cafile=folder + "ca.crt")
 print(json.load(urllib.request.urlopen(request, context=context, timeout=10))["metadata"]["name"])
@@ -145,19 +146,13 @@ FETCHED = {
 
 
 @pytest.fixture(scope="module")
-def cluster(petset: Driver) -> Iterator[RealCluster]:
-    with outside_name_server() as port:
-        petset = replace(petset, network="namespaces")
-        dials = [f"--dns-ttl={TTL_SECONDS}", f"--dns-negative-ttl={NEGATIVE_TTL_SECONDS}", "--dns-loop=portable"]
-        dials.append(f"--dns-upstream=127.0.0.1:{port}")
-        petset.succeed("up", "services", "--detach", "--nodes=2", "--port=0", *dials)
-        cluster = petset.cluster("services")
+def cluster(shared_in_namespaces: RealCluster) -> Iterator[RealCluster]:
+    with shared_in_namespaces.namespace(NAMESPACE):
         for name, spec in SERVICES.items():
-            cluster.request(f"{CORE}/services", {"metadata": {"name": name}, "spec": spec})
-        cluster.request("/apis/apps/v1/namespaces/default/statefulsets", SET)
-        cluster.request(f"{CORE}/pods", NEVER_READY)
-        yield cluster
-        petset.run("down", "services", "--purge", "--yes")
+            shared_in_namespaces.request(f"{CORE}/services", {"metadata": {"name": name}, "spec": spec})
+        shared_in_namespaces.request(SETS, SET)
+        shared_in_namespaces.request(f"{CORE}/pods", NEVER_READY)
+        yield shared_in_namespaces
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +164,7 @@ def facts(cluster: RealCluster) -> dict[str, str]:
         return {pod["metadata"]["name"]: pod["status"].get("podIP", "") for pod in items}
 
     def is_up() -> bool:
-        status = cluster.request("/apis/apps/v1/namespaces/default/statefulsets/kubia")["status"]
+        status = cluster.request(f"{SETS}/kubia")["status"]
         early = cluster.request(f"{CORE}/endpoints/early").get("subsets")
         return status.get("readyReplicas") == 2 and bool(early) and all(pods().values())
 
@@ -204,7 +199,7 @@ def answers(cluster: RealCluster, facts: dict[str, str], tmp_path_factory: pytes
 
 
 def publish_by_hand(cluster: RealCluster, facts: dict[str, str]) -> None:
-    slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+    slices = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
     labels = {"kubernetes.io/service-name": "by-hand"}
     ports, addresses = [{"name": "", "port": 8080}], [facts["kubia-0"]]
     cluster.request(
@@ -232,7 +227,7 @@ def test_a_c_librarys_resolver(library: str, name: str, answers: dict[str, str],
 
 
 def test_getent(answers: dict[str, str], facts: dict[str, str]) -> None:
-    assert answers["getent"].split() == [facts["kubia-1"], f"kubia-1.kubia.default.{Z}"]
+    assert answers["getent"].split() == [facts["kubia-1"], f"kubia-1.kubia.{HERE}"]
 
 
 @pytest.mark.parametrize("question", DIGS)
@@ -246,7 +241,7 @@ def test_dig(question: str, answers: dict[str, str], facts: dict[str, str]) -> N
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node")
 def test_node(answers: dict[str, str], facts: dict[str, str]) -> None:
-    peers = [f"kubia-{number}.kubia.default.{Z}:8080" for number in range(2)]
+    peers = [f"kubia-{number}.kubia.{HERE}:8080" for number in range(2)]
     assert answers["node"].split() == [*peers, facts["kubia-1"], "ENOTFOUND"]
 
 

@@ -1,4 +1,7 @@
-"""Clients that misbehave: the answer is a clear Status, nobody else notices, and the server lives on."""
+"""Clients that misbehave: the answer is a clear Status, nobody else notices, and the server lives on.
+
+One server bears them all, one after the other.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ import re
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from yarl import URL
 
@@ -30,14 +33,16 @@ from tests.wire.serving import Served, serving
 MAPS = "/api/v1/namespaces/default/configmaps"
 JSON = "application/json"
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with serving(await new_api(SystemClock()), tmp_path) as it:
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    async with serving(await new_api(SystemClock()), tmp_path_factory.mktemp("home")) as it:
         yield it
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def session(served: Served) -> AsyncIterator[aiohttp.ClientSession]:
     token = pki.token_of(served.settings.folder, pki.ADMIN)
     connector = aiohttp.TCPConnector(limit=0, ssl=pki.client_context(served.settings.folder))
@@ -49,10 +54,17 @@ async def session(served: Served) -> AsyncIterator[aiohttp.ClientSession]:
 
 async def is_well(served: Served) -> bool:
     """The server still does its work."""
+    name = await config_map(served)
+    await served.client.delete("ConfigMap", name, "default")
+    return True
+
+
+async def config_map(served: Served) -> str:
+    """The name of a new one."""
     made = await served.client.create(
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "well-", "namespace": "default"}}
     )
-    return bool(made["metadata"]["uid"])
+    return str(made["metadata"]["name"])
 
 
 DEEP = b'{"metadata":{"name":"a"},"data":' + b'{"a":' * 90_000 + b"1" + b"}" * 90_000 + b"}"
@@ -102,13 +114,12 @@ async def test_a_bad_body_is_a_clear_status(
 async def test_a_bad_patch_is_the_clients_mistake(
     served: Served, session: aiohttp.ClientSession, content_type: str, body: bytes
 ) -> None:
-    await served.client.create(
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "default"}}
-    )
+    name = await config_map(served)
     headers = {"Content-Type": f"application/{content_type}"}
-    async with session.patch(f"{MAPS}/a?fieldManager=m", data=body, headers=headers) as response:
+    async with session.patch(f"{MAPS}/{name}?fieldManager=m", data=body, headers=headers) as response:
         status = await response.json()
     assert (status["kind"], 400 <= response.status < 500) == ("Status", True), status
+    await served.client.delete("ConfigMap", name, "default")
 
 
 @pytest.mark.parametrize(
