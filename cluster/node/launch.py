@@ -162,7 +162,7 @@ def _go_under_watch(watcher: int) -> None:
 
 
 def _reset_signals(*, for_exec: bool) -> None:
-    """The warm parent has no handlers of its own. Python itself ignores SIGPIPE; others expect to die of it."""
+    """The warm parent has no handlers of its own, and ignores what Python does; other programs expect to die of it."""
     if for_exec:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)

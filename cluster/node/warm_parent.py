@@ -61,6 +61,7 @@ def main(arguments: list[str]) -> None:
         return
     kernel.die_with_parent(signal.SIGTERM, guard_pid)
     kernel.become_subreaper()
+    kernel.default_signals()
     from petset.cluster.node.warm_loop import serve  # after the fork: the guard stays small
 
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the machine is gone
