@@ -147,6 +147,11 @@ def statuses(sandboxes: list[Any]) -> list[ContainerStatus]:
     return [container for sandbox in sandboxes for container in sandbox.containers]
 
 
+def process_status(pid: int) -> str:
+    """proc(5), /proc/<pid>/status."""
+    return Path(f"/proc/{pid}/status").read_text()
+
+
 async def log_of(machine: Machine, pod: str = "pet-0") -> str:
     reader, writer = await asyncio.open_unix_connection(
         sock=await machine.open_stream(LogRequest(f"uid-{pod}", "main", 0))

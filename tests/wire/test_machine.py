@@ -35,6 +35,7 @@ from tests.wire.machine_site import (
     ended,
     is_alive,
     log_of,
+    process_status,
     start,
     statuses,
 )
@@ -164,10 +165,6 @@ async def test_an_exited_container_has_left_nobody(machine: Machine, home: Home,
     await machine.signal_container(status.id, number)
     assert (await ended(machine, status.id)).exit_code == exit_code
     assert not [name for name, pid in home.pids.items() if is_alive(pid)]
-
-
-def process_status(pid: int) -> str:
-    return Path(f"/proc/{pid}/status").read_text()
 
 
 async def test_programs_are_not_deaf_to_what_the_cluster_ignores(tmp_path: Path, site: Site) -> None:
