@@ -35,7 +35,6 @@ from tests.wire.machine_site import (
     ended,
     is_alive,
     log_of,
-    process_status,
     start,
     statuses,
 )
@@ -165,21 +164,6 @@ async def test_an_exited_container_has_left_nobody(machine: Machine, home: Home,
     await machine.signal_container(status.id, number)
     assert (await ended(machine, status.id)).exit_code == exit_code
     assert not [name for name, pid in home.pids.items() if is_alive(pid)]
-
-
-async def test_programs_are_not_deaf_to_what_the_cluster_ignores(tmp_path: Path, site: Site) -> None:
-    """A script's background jobs ignore SIGINT, what nohup starts SIGHUP."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
-    try:
-        async with boot(tmp_path, site) as machine:
-            status = await start(machine, "test/serve")
-            said = await machine.run_command(status.id, ("grep", "SigIgn", "/proc/self/status"), PATIENCE_SECONDS)
-            python = process_status(status.pid)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    assert said.output.split() == [b"SigIgn:", b"0000000000000000"]
-    assert f"SigIgn:\t{1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1:016x}" in python
 
 
 async def test_a_daemon_lives_as_long_as_its_container(machine: Machine, home: Home) -> None:

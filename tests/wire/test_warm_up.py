@@ -1,4 +1,4 @@
-"""What the warm parent does before it forks must not show afterwards: every pod would inherit it."""
+"""What the warm parent does before it forks, and what it was born with, must not show: every pod would inherit it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import os
 import signal
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 
 from petset.cluster.node.warm_up import warm_up
+from tests.wire.machine_site import PATIENCE_SECONDS, SITES, boot, process_status, start
 
 
 def surroundings() -> dict[str, Any]:
@@ -33,3 +35,18 @@ def test_a_warm_up_leaves_everything_as_it_was() -> None:
             assert surroundings() == before
         finally:
             assert signal.set_wakeup_fd(before_us) == theirs.fileno()
+
+
+async def test_programs_are_not_deaf_to_what_the_cluster_ignores(tmp_path: Path) -> None:
+    """A script's background jobs ignore SIGINT, what nohup starts SIGHUP."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        async with boot(tmp_path, SITES["loopback"]) as machine:
+            status = await start(machine, "test/serve")
+            said = await machine.run_command(status.id, ("grep", "SigIgn", "/proc/self/status"), PATIENCE_SECONDS)
+            python = process_status(status.pid)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert said.output.split() == [b"SigIgn:", b"0000000000000000"]
+    assert f"SigIgn:\t{1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1:016x}" in python
