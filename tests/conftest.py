@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,9 @@ ON_RAY = "tests/on_ray/"
 # Property tests are the same in every run, and a busy machine's slowness is no finding of theirs.
 settings.register_profile("petset", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("petset")
+
+# A script's background job ignores Ctrl-C, and so would every program that is started here to be interrupted.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class FileByFile(LoadScopeScheduling):
