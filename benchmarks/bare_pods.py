@@ -94,8 +94,7 @@ def serve(line: socket.socket, namespaces: int) -> None:
     while message := line.recv(MESSAGE_BYTES):
         name, address, files = json.loads(message)
         ours, theirs = socket.socketpair()
-        pid = os.fork()
-        if pid == 0:
+        if os.fork() == 0:
             try:
                 ours.close()
                 _enter(namespaces, name, files)
@@ -150,6 +149,7 @@ def _enter(namespaces: int, name: str, files: str) -> None:
 
 
 def _be_connected(parent: socket.socket) -> None:
+    syscalls.mount("proc", "/proc", "proc")  # the one before knows no process of this namespace
     own = os.open("/proc/self/ns/net", os.O_RDONLY)
     socket.send_fds(parent, [b"."], [own])
     os.close(own)
@@ -165,7 +165,6 @@ def _isolate(namespaces: int, name: str, files: str) -> None:
     syscalls.mount("none", "/", "", syscalls.RECURSIVE | syscalls.SLAVE)
     for file in OWN_FILES:
         syscalls.mount(f"{files}/{file}", f"/etc/{file}", "", syscalls.BIND)
-    syscalls.mount("proc", "/proc", "proc")
     socket.sethostname(name)
 
 

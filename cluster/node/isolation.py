@@ -98,7 +98,7 @@ def _children_at_home_again() -> Iterator[None]:
 
 def become_isolated(isolation: Isolation) -> None:
     """In PID 1 of a namespace of its own: all else that surrounds its program. Raises OSError."""
-    kernel.die_with_parent(signal.SIGKILL, OUTSIDE)
+    kernel.die_with_parent(signal.SIGKILL, OUTSIDE)  # once more in the end (launch.py): a change of user undoes it
     _surround(isolation)
 
 

@@ -24,9 +24,8 @@ _PYTHON_IGNORES = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 
 _SIGNAL_SET_BYTES = 128
 """Of a sigset_t, in every C library for Linux."""
+_SIGNAL_WORD_BYTES = 8
 _SIGNAL_INFO_BYTES = 128
-_CLOSE_ON_EXEC, _NON_BLOCKING = os.O_CLOEXEC, os.O_NONBLOCK
-"""signalfd takes those of open."""
 _SET_NAME = 15
 _SET_CHILD_SUBREAPER, _GET_CHILD_SUBREAPER = 36, 37
 
@@ -77,8 +76,9 @@ def open_signals(numbers: Iterable[int]) -> int:
 
     Python's own handlers would be every fork's: to undo one costs a fork 50 pages of memory.
     """
-    wanted = sum(1 << number - 1 for number in numbers).to_bytes(_SIGNAL_SET_BYTES, sys.byteorder)
-    descriptor = int(_python.signalfd(-1, wanted, _CLOSE_ON_EXEC | _NON_BLOCKING))
+    word = sum(1 << number - 1 for number in numbers).to_bytes(_SIGNAL_WORD_BYTES, sys.byteorder)
+    wanted = word.ljust(_SIGNAL_SET_BYTES, b"\0")
+    descriptor = int(_python.signalfd(-1, wanted, os.O_CLOEXEC | os.O_NONBLOCK))  # signalfd takes open's flags
     if descriptor < 0:
         error = ctypes.get_errno()
         raise OSError(error, f"signalfd: {os.strerror(error)}")
